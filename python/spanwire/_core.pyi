@@ -1,0 +1,273 @@
+"""The extension: `spanwire-core` seen from Python."""
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Literal, Self, final
+
+__version__: str
+
+@final
+class Timestamp:
+    """A Spanner timestamp: years 0001 to 9999, nanoseconds. Ordered and hashable."""
+
+    def __new__(cls, seconds: int, nanos: int = 0) -> Self: ...
+    @staticmethod
+    def parse(text: str) -> Timestamp:
+        """Read RFC 3339 with Z and up to nine fraction digits; ValueError otherwise."""
+    @staticmethod
+    def now() -> Timestamp: ...
+    @property
+    def seconds(self) -> int: ...
+    @property
+    def nanos(self) -> int: ...
+    def __str__(self) -> str: ...  # always nine fraction digits
+    def __lt__(self, other: Timestamp) -> bool: ...
+    def __le__(self, other: Timestamp) -> bool: ...
+    def __gt__(self, other: Timestamp) -> bool: ...
+    def __ge__(self, other: Timestamp) -> bool: ...
+    def __hash__(self) -> int: ...
+
+@final
+class RecordVersion:
+    """Names one row change for ever. Ordered by commit timestamp, transaction, sequence, number."""
+
+    @property
+    def commit_timestamp(self) -> Timestamp: ...
+    @property
+    def transaction(self) -> str: ...
+    @property
+    def sequence(self) -> str: ...
+    @property
+    def number(self) -> int: ...
+    def __str__(self) -> str: ...  # <timestamp>/<transaction>/<sequence>/<mod>
+    def __lt__(self, other: RecordVersion) -> bool: ...
+    def __hash__(self) -> int: ...
+
+# ---------------------------------------------------------------- relay side
+
+@final
+class Output:
+    """One output of a pipeline. `kind` is "pub" or "push"; `bind` is one endpoint per sender."""
+
+    def __new__(
+        cls,
+        kind: Literal["pub", "push"],
+        bind: Sequence[str],
+        *,
+        values: Literal["typed", "json"] = "typed",
+        on_full: Literal["block", "detach"] = "block",
+        options: Mapping[str, int] | None = None,
+    ) -> Self:
+        """`options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
+
+@final
+class Pipeline:
+    """Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager."""
+
+    def __new__(
+        cls,
+        database: str,
+        stream: str,
+        outputs: Sequence[Output],
+        *,
+        topic: str = "{database}/{stream}/{table}/",
+        on_undecodable: Literal["stop", "dead-letter"] = "stop",
+        options: Mapping[str, int] | None = None,
+    ) -> Self:
+        """`options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def endpoints(self) -> list[list[str]]:
+        """Per output, per sender: the address bound, wildcard ports resolved."""
+    def partition(
+        self,
+        token: str,
+        *,
+        dialect: Literal["googlesql", "postgresql"],
+        epoch: int,
+        start: Timestamp,
+        parents: Sequence[str] = (),
+    ) -> Partition: ...
+    def stats(self) -> dict[str, Any]:
+        """Counters: see docs/metrics.md."""
+    def drain(self, timeout: float) -> bool:
+        """Wait (GIL released) until all that was pushed is handed over; False when time ran out."""
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
+
+@final
+class Partition:
+    """One partition under one epoch. One thread at a time pushes."""
+
+    @property
+    def token(self) -> str: ...
+    def push(self, messages: Sequence[bytes]) -> Pushed:
+        """Take messages of the partition's query, in order. GIL released. Blocks while an output
+        with on_full="block" is full. Raises CorruptError, UndecodableError, ClosedError; after an
+        error the partition takes nothing more (open it again from its stored position)."""
+    def resume(self) -> Resume:
+        """After the stream broke: where to go on. Forgets what followed the last resume token."""
+    def restart(self) -> Timestamp:
+        """As resume, but forgets the token too: query afresh from this start_timestamp (inclusive)."""
+    def finish(self, end: Timestamp | None = None) -> None:
+        """It has ended: in children, or (end given) at the requested end timestamp."""
+    def release(self) -> None:
+        """Given up under this epoch, not ended: it leaves the ticks."""
+    @property
+    def position(self) -> Timestamp | None:
+        """All its changes up to here have been handed over; None where nothing is known yet."""
+    @property
+    def finished(self) -> bool:
+        """finish() was called and everything before it has been handed over."""
+
+@final
+class Pushed:
+    """What a push met. Frozen."""
+
+    @property
+    def records(self) -> int: ...  # data change records, duplicates included
+    @property
+    def changes(self) -> int: ...  # mods sent on
+    @property
+    def duplicates(self) -> int: ...  # mods dropped, already handed over
+    @property
+    def heartbeat(self) -> Timestamp | None: ...  # the last one
+    @property
+    def last(self) -> Timestamp | None: ...  # the newest timestamp seen: data, heartbeat or child record
+    @property
+    def children(self) -> list[ChildPartitions]: ...
+
+@final
+class ChildPartitions:
+    """A child partitions record. Frozen."""
+
+    @property
+    def start(self) -> Timestamp: ...
+    @property
+    def record_sequence(self) -> str: ...
+    @property
+    def partitions(self) -> list[tuple[str, list[str]]]:
+        """(token, parent tokens); parents are [] for the initial query."""
+
+@final
+class Resume:
+    """Where to go on. Frozen."""
+
+    @property
+    def token(self) -> bytes | None: ...
+    @property
+    def start(self) -> Timestamp: ...
+
+@final
+class RecordReader:
+    """Reads a query's messages into plain records without sending anything: the initial query, tests, tools."""
+
+    def __new__(cls, dialect: Literal["googlesql", "postgresql"]) -> Self: ...
+    def read(self, messages: Sequence[bytes]) -> list[dict[str, Any]]:
+        """One dict a record: {"data_change_record": {...}}, {"heartbeat_record": {...}} or
+        {"child_partitions_record": {...}}, fields as Spanner names them; timestamps as Timestamp,
+        keys, new_values and old_values as the JSON text that Spanner sent."""
+
+def reassemble(messages: Sequence[bytes]) -> list[bytes]:
+    """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""
+
+# ---------------------------------------------------------------- consumer side
+
+@final
+class Message:
+    """One message, decoded as far as it is looked at. Frozen."""
+
+    @staticmethod
+    def decode(frames: Sequence[bytes]) -> Message:
+        """Four frames: topic, header, columns, body. FormatError where they are not that."""
+    @property
+    def topic(self) -> str: ...
+    @property
+    def kind(self) -> Literal["changes", "tick", "snapshot", "notice", "deadLetter"]: ...
+    @property
+    def values(self) -> Literal["typed", "json"]: ...
+    @property
+    def incarnation(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def routing_generation(self) -> int: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def received_at(self) -> int: ...
+    @property
+    def sent_at(self) -> int: ...
+    @property
+    def partition(self) -> bytes: ...
+    @property
+    def first(self) -> RecordVersion | None: ...
+    @property
+    def last(self) -> RecordVersion | None: ...
+    @property
+    def traceparent(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    def changes(self) -> list[Change]: ...
+    def tick(self) -> dict[str, Any]:
+        """Of kind tick: the Tick struct as dicts, lists, bytes, ints, Timestamp, RecordVersion."""
+    def dead_letter(self) -> dict[str, Any]: ...
+
+@final
+class Window:
+    """The record versions handed over at one place, as far as a repetition could bring them back:
+    exact, by position and the identities at it."""
+
+    def __new__(cls) -> Self: ...
+    def admit(self, changes: list[Change]) -> list[Change]:
+        """Those not handed over before, in order; they count as handed over from now on."""
+
+@final
+class Change:
+    """One row change, decoded when looked at. Frozen."""
+
+    @property
+    def version(self) -> RecordVersion: ...
+    @property
+    def topic(self) -> str: ...
+    @property
+    def table(self) -> str: ...
+    @property
+    def mod_type(self) -> Literal["INSERT", "UPDATE", "DELETE"]: ...
+    @property
+    def value_capture_type(self) -> str: ...
+    @property
+    def commit_timestamp(self) -> Timestamp: ...
+    @property
+    def transaction(self) -> str: ...
+    @property
+    def transaction_tag(self) -> str: ...
+    @property
+    def is_system_transaction(self) -> bool: ...
+    @property
+    def is_last_record_in_transaction_in_partition(self) -> bool: ...
+    @property
+    def number_of_records_in_transaction(self) -> int: ...
+    @property
+    def number_of_partitions_in_transaction(self) -> int: ...
+    @property
+    def columns(self) -> list[dict[str, Any]]: ...
+    @property
+    def keys(self) -> dict[str, Any]: ...
+    @property
+    def new(self) -> dict[str, Any]:
+        """Values after the change, a column missing from the record is not there. Python types:
+        BOOL bool; INT64, ENUM, PG_OID int; FLOAT32/64 float; STRING, JSON, INTERVAL, UUID str;
+        NUMERIC decimal.Decimal; DATE datetime.date; TIMESTAMP Timestamp; BYTES, PROTO bytes;
+        ARRAY list; NULL None; what could not be typed: str, the JSON text."""
+    @property
+    def old(self) -> dict[str, Any]: ...
+    def canonical(self) -> str:
+        """One line of JSON, keys sorted: version, table, mod_type, keys, new, old. 64-bit integers
+        as decimal strings, floats as the 16 hexadecimal digits of their IEEE bits, bytes as base64,
+        timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text."""

@@ -1,0 +1,97 @@
+"""The errors of spanwire.
+
+SpanwireError
+├── ConfigError        a setting that cannot work            (exit 2)
+├── SourceError        Spanner, or the way to it
+│   ├── ConnectError       cannot connect, no credentials, no such database or stream
+│   ├── UnavailableError   a passing fault                    (retryable)
+│   ├── RetentionExpired   the range asked for is gone
+│   ├── CorruptError       a response that is not what Spanner sends
+│   └── UndecodableError   one change that cannot be decoded
+├── StoreError         progress cannot be read or written
+│   └── FencedError        somebody else owns the partition under a newer epoch
+├── SocketError        a ZeroMQ socket, e.g. a port in use
+├── FormatError        a message that is not in spanwire's format
+├── Gap                messages of a flow that did not arrive
+└── ClosedError        used after close
+
+No message carries row data.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class SpanwireError(Exception):
+    """Root of all errors of spanwire. `retryable`: whether the same call may work later."""
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, **fields: Any) -> None:
+        super().__init__(message)
+        self.fields = fields
+        """What the message names, structured: e.g. `setting`, `table`, `version`, `endpoint`."""
+
+
+class ConfigError(SpanwireError):
+    """A setting that cannot work. `problems`: one line each, with the setting's path."""
+
+    @property
+    def problems(self) -> list[str]:
+        """Every problem at once; at least one."""
+        return list(self.fields.get("problems", [str(self)]))
+
+
+class SourceError(SpanwireError):
+    """Spanner, or the way to it, failed."""
+
+
+class ConnectError(SourceError):
+    """Cannot connect: no credentials, no such database or stream, no network."""
+
+
+class UnavailableError(SourceError):
+    """A passing fault of the source."""
+
+    retryable = True
+
+
+class RetentionExpired(SourceError):
+    """The range asked for is older than the stream's retention: its changes cannot be had any more."""
+
+
+class CorruptError(SourceError):
+    """A response that is not a well-formed PartialResultSet."""
+
+
+class UndecodableError(SourceError):
+    """A change that cannot be decoded. Fields: `version`, `table`."""
+
+
+class StoreError(SpanwireError):
+    """Progress cannot be read or written."""
+
+
+class FencedError(StoreError):
+    """A newer epoch owns the partition: this owner must stop."""
+
+
+class SocketError(SpanwireError):
+    """A ZeroMQ socket failed, e.g. its port is in use. Fields: `endpoint`, `errno`."""
+
+
+class FormatError(SpanwireError):
+    """A message that is not in spanwire's format, or needs a feature this version does not know."""
+
+
+class Gap(SpanwireError):
+    """Messages of a flow did not arrive.
+
+    Fields: `topic`, `partition`, `epoch`, `incarnation`, `sequences` (first and last missing),
+    `after` (last version received of that flow, or None), `before` (first version after the gap, or None).
+    """
+
+
+class ClosedError(SpanwireError):
+    """Used after it was closed."""

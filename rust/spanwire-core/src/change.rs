@@ -1,0 +1,422 @@
+//! Spanner's change records as the core sees them: one model for every shape they arrive in,
+//! borrowed from the bytes they arrived in.
+//!
+//! Source of names and meanings: <https://cloud.google.com/spanner/docs/change-streams/details>.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::str::FromStr;
+
+use crate::error::{Error, Result};
+
+/// A Spanner timestamp: years 0001 to 9999, nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp {
+    /// Seconds since 1970 UTC.
+    pub seconds: i64,
+    /// 0 to 999,999,999.
+    pub nanos: u32,
+}
+
+/// Names one row change for ever.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RecordVersion {
+    /// When its transaction was committed.
+    pub commit_timestamp: Timestamp,
+    /// Spanner's `server_transaction_id`.
+    pub transaction: String,
+    /// Spanner's `record_sequence`; never a number.
+    pub sequence: String,
+    /// The mod's place in its record, from 0.
+    pub number: u32,
+}
+
+/// One record of a change stream.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub enum Record<'a> {
+    /// Rows of one table changed in one transaction.
+    Data(DataChangeRecord<'a>),
+    /// Every record with a commit timestamp up to here has been returned on this partition.
+    Heartbeat(Timestamp),
+    /// The partition splits, merges, or (initial query) is where the stream starts.
+    Children(ChildPartitionsRecord<'a>),
+    // MUTABLE_KEY_RANGE adds partition start, end and event records here.
+}
+
+/// Rows of one table changed in one transaction. Slices of columns and mods live in the
+/// reader's scratch space.
+#[derive(Debug, Clone)]
+pub struct DataChangeRecord<'a> {
+    /// When the transaction was committed.
+    pub commit_timestamp: Timestamp,
+    /// Unique within a transaction; never a number.
+    pub record_sequence: Cow<'a, str>,
+    /// The transaction's identity.
+    pub server_transaction_id: Cow<'a, str>,
+    /// Whether this is the transaction's last record in this partition.
+    pub is_last_record_in_transaction_in_partition: bool,
+    /// With its schema where it has one: `sales.orders`.
+    pub table_name: Cow<'a, str>,
+    /// The columns' descriptions, not yet parsed: parse on a cache miss only.
+    pub column_types: ColumnTypes<'a>,
+    /// The row changes, in Spanner's order.
+    pub mods: &'a [Mod<'a>],
+    /// INSERT, UPDATE or DELETE.
+    pub mod_type: ModType,
+    /// What values the stream captures.
+    pub value_capture_type: ValueCaptureType,
+    /// Over all partitions.
+    pub number_of_records_in_transaction: i64,
+    /// How many partitions the transaction's records came from.
+    pub number_of_partitions_in_transaction: i64,
+    /// The tag the writer gave its transaction; empty where none.
+    pub transaction_tag: Cow<'a, str>,
+    /// TTL deletes and other changes no user made.
+    pub is_system_transaction: bool,
+}
+
+/// The columns of a record in the bytes they arrived in: the bytes are the cache key of the
+/// parsed form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ColumnTypes<'a> {
+    /// `google.protobuf.ListValue` of the struct fields `name, type, is_primary_key,
+    /// ordinal_position`: the encoded `google.protobuf.Value`.
+    GoogleSql(&'a [u8]),
+    /// A JSON array of objects.
+    PostgreSql(&'a [u8]),
+}
+
+/// One column of a record, parsed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub column_type: Type,
+    /// Whether it is part of the primary key.
+    pub is_primary_key: bool,
+    /// From 1, as in the table definition.
+    pub ordinal_position: i64,
+}
+
+/// A Spanner type.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Type {
+    /// What it is.
+    pub code: TypeCode,
+    /// How a dialect bends it.
+    pub annotation: TypeAnnotation,
+    /// Of an ARRAY.
+    pub array_element: Option<Box<Type>>,
+    /// Of a PROTO or ENUM; empty otherwise.
+    pub proto_type_fqn: String,
+    /// The type's JSON text where its code is not known; empty otherwise.
+    pub unknown: String,
+}
+
+/// `google.spanner.v1.TypeCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TypeCode {
+    Unspecified,
+    Bool,
+    Int64,
+    Float64,
+    Timestamp,
+    Date,
+    String,
+    Bytes,
+    Array,
+    Struct,
+    Numeric,
+    Json,
+    Proto,
+    Enum,
+    Float32,
+    Interval,
+    Uuid,
+}
+
+/// `google.spanner.v1.TypeAnnotationCode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum TypeAnnotation {
+    None,
+    PgNumeric,
+    PgJsonb,
+    PgOid,
+}
+
+/// One row change: JSON text of three objects, as Spanner sent them; `{}` where it sent none.
+#[derive(Debug, Clone, Copy)]
+pub struct Mod<'a> {
+    /// The primary key's columns.
+    pub keys: &'a str,
+    /// Values after the change.
+    pub new_values: &'a str,
+    /// Values before the change.
+    pub old_values: &'a str,
+}
+
+/// What happened to the rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ModType {
+    Insert,
+    Update,
+    Delete,
+}
+
+/// What values a change stream captures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum ValueCaptureType {
+    OldAndNewValues,
+    NewRow,
+    NewValues,
+    NewRowAndOldValues,
+}
+
+/// New partitions, and when they start.
+#[derive(Debug, Clone)]
+pub struct ChildPartitionsRecord<'a> {
+    /// Read each child from here.
+    pub start_timestamp: Timestamp,
+    /// Order among records of one timestamp.
+    pub record_sequence: Cow<'a, str>,
+    /// The children.
+    pub child_partitions: Vec<ChildPartition<'a>>,
+}
+
+/// A partition to be read once all its parents have finished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChildPartition<'a> {
+    /// The token to query with.
+    pub token: Cow<'a, str>,
+    /// Empty for a partition of the initial query.
+    pub parent_partition_tokens: Vec<Cow<'a, str>>,
+}
+
+impl Timestamp {
+    /// The first instant Spanner can hold: `0001-01-01T00:00:00Z`.
+    pub const MIN: Self = Self { seconds: -62_135_596_800, nanos: 0 };
+    /// The last one: `9999-12-31T23:59:59.999999999Z`.
+    pub const MAX: Self = Self { seconds: 253_402_300_799, nanos: 999_999_999 };
+
+    /// Reads RFC 3339 with `Z` and a fraction of up to nine digits, as Spanner writes it.
+    pub fn from_rfc3339(text: &[u8]) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| {
+            text.get(range)?.iter().try_fold(0_i64, |value, byte| {
+                byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
+            })
+        };
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        if separators.iter().any(|&(at, byte)| text[at] != byte)
+            || !(1..=12).contains(&month)
+            || !(1..=days_in_month(year, month)).contains(&day)
+            || year < 1
+            || hour > 23
+            || minute > 59
+            || second > 59
+        {
+            return None;
+        }
+        let nanos = match &text[19..] {
+            [b'Z'] => 0,
+            [b'.', fraction @ .., b'Z'] if (1..=9).contains(&fraction.len()) => {
+                let digits = number(20..20 + fraction.len())?;
+                u32::try_from(digits).ok()? * 10_u32.pow(9 - u32::try_from(fraction.len()).ok()?)
+            }
+            _ => return None,
+        };
+        let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        Some(Self { seconds, nanos })
+    }
+
+    /// Nanoseconds since 1970 UTC, which fit for the years 1678 to 2262 only.
+    pub fn unix_nanos(self) -> Option<i64> {
+        self.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(self.nanos))
+    }
+}
+
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
+/// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
+fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// The inverse of [`days_from_civil`].
+fn civil_from_days(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let day_of_era = days.rem_euclid(146_097);
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    (year_of_era + era * 400 + i64::from(month <= 2), month, day)
+}
+
+fn days_in_month(year: i64, month: i64) -> i64 {
+    match month {
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 31,
+    }
+}
+
+/// Always nine fraction digits, so that it sorts.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (year, month, day) = civil_from_days(self.seconds.div_euclid(86_400));
+        let second = self.seconds.rem_euclid(86_400);
+        let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{:09}Z", self.nanos)
+    }
+}
+
+impl FromStr for Timestamp {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::from_rfc3339(text.as_bytes()).ok_or_else(|| {
+            Error::format(format!("{text:?} is not a timestamp like 2026-11-23T17:50:32.669475000Z"))
+        })
+    }
+}
+
+/// `<commit timestamp>/<transaction>/<sequence>/<mod>`.
+impl fmt::Display for RecordVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}/{}", self.commit_timestamp, self.transaction, self.sequence, self.number)
+    }
+}
+
+impl TypeCode {
+    /// From Spanner's name of it, e.g. `INT64`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "BOOL" => Self::Bool,
+            "INT64" => Self::Int64,
+            "FLOAT64" => Self::Float64,
+            "TIMESTAMP" => Self::Timestamp,
+            "DATE" => Self::Date,
+            "STRING" => Self::String,
+            "BYTES" => Self::Bytes,
+            "ARRAY" => Self::Array,
+            "STRUCT" => Self::Struct,
+            "NUMERIC" => Self::Numeric,
+            "JSON" => Self::Json,
+            "PROTO" => Self::Proto,
+            "ENUM" => Self::Enum,
+            "FLOAT32" => Self::Float32,
+            "INTERVAL" => Self::Interval,
+            "UUID" => Self::Uuid,
+            _ => return None,
+        })
+    }
+}
+
+impl TypeAnnotation {
+    /// From Spanner's name of it, e.g. `PG_NUMERIC`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "PG_NUMERIC" => Self::PgNumeric,
+            "PG_JSONB" => Self::PgJsonb,
+            "PG_OID" => Self::PgOid,
+            "TYPE_ANNOTATION_CODE_UNSPECIFIED" => Self::None,
+            _ => return None,
+        })
+    }
+}
+
+impl ModType {
+    /// From Spanner's name of it, e.g. `INSERT`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "INSERT" => Self::Insert,
+            "UPDATE" => Self::Update,
+            "DELETE" => Self::Delete,
+            _ => return None,
+        })
+    }
+}
+
+impl ValueCaptureType {
+    /// From Spanner's name of it, e.g. `NEW_ROW`.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Some(match name {
+            "OLD_AND_NEW_VALUES" => Self::OldAndNewValues,
+            "NEW_ROW" => Self::NewRow,
+            "NEW_VALUES" => Self::NewValues,
+            "NEW_ROW_AND_OLD_VALUES" => Self::NewRowAndOldValues,
+            _ => return None,
+        })
+    }
+}
+
+impl DataChangeRecord<'_> {
+    /// The version of one of its mods.
+    pub fn version(&self, number: u32) -> RecordVersion {
+        RecordVersion {
+            commit_timestamp: self.commit_timestamp,
+            transaction: self.server_transaction_id.clone().into_owned(),
+            sequence: self.record_sequence.clone().into_owned(),
+            number,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn text_has_nine_digits_and_the_range_has_ends() {
+        assert_eq!(Timestamp { seconds: 0, nanos: 5 }.to_string(), "1970-01-01T00:00:00.000000005Z");
+        assert_eq!(Timestamp::from_rfc3339(b"0001-01-01T00:00:00Z"), Some(Timestamp::MIN));
+        assert_eq!(Timestamp::from_rfc3339(b"9999-12-31T23:59:59.999999999Z"), Some(Timestamp::MAX));
+        assert_eq!(Timestamp::from_rfc3339(b"2024-02-29T00:00:00.5Z").map(|t| t.nanos), Some(500_000_000));
+        for wrong in [
+            "",
+            "2023-02-29T00:00:00Z",
+            "2026-11-23T17:50:32",
+            "2026-11-23 17:50:32Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T17:50:32.Z",
+            "2026-11-23T17:50:32.1234567890Z",
+        ] {
+            assert_eq!(Timestamp::from_rfc3339(wrong.as_bytes()), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_timestamp_survives_its_text(seconds in Timestamp::MIN.seconds..=Timestamp::MAX.seconds, nanos in 0_u32..1_000_000_000) {
+            let timestamp = Timestamp { seconds, nanos };
+            prop_assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
+        }
+
+        #[test]
+        fn text_sorts_as_the_timestamps_do(a in any::<(u32, u32)>(), b in any::<(u32, u32)>()) {
+            let of = |(seconds, nanos): (u32, u32)| Timestamp { seconds: i64::from(seconds), nanos: nanos % 1_000_000_000 };
+            prop_assert_eq!(of(a).cmp(&of(b)), of(a).to_string().cmp(&of(b).to_string()));
+        }
+
+        #[test]
+        fn any_bytes_are_refused_or_read_but_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..40)) {
+            let _ = Timestamp::from_rfc3339(&bytes);
+        }
+    }
+}

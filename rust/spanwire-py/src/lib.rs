@@ -1,0 +1,1 @@
+//! The Python face of `spanwire-core`: thin, one crossing per batch of messages.
