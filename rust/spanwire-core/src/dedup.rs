@@ -1,1 +1,134 @@
-//! (to come)
+//! Which record versions of a partition were handed over already.
+//!
+//! A partition returns its records in commit timestamp order, and a re-read starts at a
+//! timestamp. So two things decide exactly whether a record came before: the newest commit
+//! timestamp taken, and the identities taken at it. Everything older came before; everything
+//! newer did not. The memory is that of one timestamp's records.
+//!
+//! Asking and admitting are two steps, and only a record that is on its way out is admitted:
+//! a record that could not be written is not taken for a duplicate when it is tried again.
+
+use std::collections::HashSet;
+
+use foldhash::fast::FixedState;
+
+use crate::change::Timestamp;
+
+/// A record's identity within its commit timestamp: transaction and sequence.
+type Identity = (Box<str>, Box<str>);
+
+/// The record versions taken so far, as far as a repetition could bring them back.
+#[derive(Debug, Default)]
+pub struct Window {
+    at: Option<Timestamp>,
+    /// The common case, one record a timestamp, without a set.
+    one: Option<Identity>,
+    more: HashSet<Identity, FixedState>,
+}
+
+impl Window {
+    /// A window in which nothing up to and including `position` is new: all of it was handed over.
+    pub fn after(position: Timestamp) -> Self {
+        // The next instant with nothing taken at it yet says just that.
+        let next = if position.nanos == 999_999_999 {
+            Timestamp { seconds: position.seconds + 1, nanos: 0 }
+        } else {
+            Timestamp { nanos: position.nanos + 1, ..position }
+        };
+        Self { at: Some(next), ..Self::default() }
+    }
+
+    /// Whether this record came before.
+    pub fn contains(&self, commit: Timestamp, transaction: &str, sequence: &str) -> bool {
+        match self.at {
+            None => false,
+            Some(at) if commit != at => commit < at,
+            Some(_) => {
+                let same = |identity: &Identity| &*identity.0 == transaction && &*identity.1 == sequence;
+                self.one.as_ref().is_some_and(same)
+                    || (!self.more.is_empty() && self.more.contains(&(transaction.into(), sequence.into())))
+            }
+        }
+    }
+
+    /// Takes a record: from now on it came before. Of an older timestamp than the newest taken it
+    /// did so already.
+    pub fn admit(&mut self, commit: Timestamp, transaction: &str, sequence: &str) {
+        if self.at.is_some_and(|at| commit < at) {
+            return;
+        }
+        if self.at != Some(commit) {
+            self.at = Some(commit);
+            self.one = None;
+            self.more.clear();
+        }
+        let identity = (transaction.into(), sequence.into());
+        if self.one.is_none() {
+            self.one = Some(identity);
+        } else {
+            self.more.insert(identity);
+        }
+    }
+
+    /// The newest commit timestamp taken.
+    pub fn newest(&self) -> Option<Timestamp> {
+        self.at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::BTreeSet;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp { seconds, nanos: 0 }
+    }
+
+    #[test]
+    fn a_record_that_was_not_admitted_is_not_a_duplicate() {
+        let window = Window::default();
+        assert!(!window.contains(at(1), "t", "0"));
+        assert!(!window.contains(at(1), "t", "0"), "asking does not admit");
+    }
+
+    #[test]
+    fn a_window_after_a_position_starts_right_behind_it() {
+        let window = Window::after(Timestamp { seconds: 5, nanos: 999_999_999 });
+        assert!(window.contains(Timestamp { seconds: 5, nanos: 999_999_999 }, "t", "0"));
+        assert!(!window.contains(at(6), "t", "0"));
+    }
+
+    proptest! {
+        /// Records arrive in commit order; any suffix of them may be repeated from a timestamp on.
+        #[test]
+        fn repetitions_are_found_exactly(
+            records in prop::collection::btree_set((0_i64..6, 0_u8..3, 0_u8..4), 0..40),
+            restarts in prop::collection::vec((0_usize..40, 0_i64..6), 0..4),
+        ) {
+            let records: Vec<_> = records.into_iter().collect();
+            let mut window = Window::default();
+            let mut taken = BTreeSet::new();
+            let mut feed = |from: i64, upto: usize| {
+                for &(second, transaction, sequence) in records.iter().take(upto) {
+                    if second < from { continue; }
+                    let (t, s) = (transaction.to_string(), sequence.to_string());
+                    let known = window.contains(at(second), &t, &s);
+                    assert_eq!(known, taken.contains(&(second, transaction, sequence)));
+                    if !known {
+                        window.admit(at(second), &t, &s);
+                        taken.insert((second, transaction, sequence));
+                    }
+                }
+                window.newest().map_or(0, |newest| newest.seconds)
+            };
+            let mut newest = 0;
+            for (upto, from) in restarts {
+                newest = feed(from.min(newest), upto);
+            }
+            feed(newest, records.len());
+            prop_assert_eq!(taken.len(), records.len());
+        }
+    }
+}
