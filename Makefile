@@ -1,0 +1,77 @@
+# The one definition of each chore. `make help` lists them; hooks and CI call them.
+# Needs Python 3.11+, Rust and a C++ compiler; everything else comes from the registries.
+
+PYTHON ?= python3
+BIN    := .venv/bin
+# Two test processes by default: what a small machine has.
+JOBS   ?= 2
+# Seconds that each fuzz target runs.
+FUZZ_SECONDS ?= 15
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-rust test-python lint fmt bench fuzz docs wheel schema audit clean
+
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+# A Python environment of its own, rebuilt when the lock file changes.
+.venv/.installed: requirements-dev.lock
+	@test -x $(BIN)/python || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "spanwire needs Python 3.11 or newer: make PYTHON=python3.12 ...")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.lock
+	@touch $@
+
+build: .venv/.installed ## Build the extension (release) and leave the command at .venv/bin/spanwire
+	@. $(BIN)/activate && maturin develop --release --locked --quiet --skip-install
+	@test -x $(BIN)/spanwire -a $(BIN)/spanwire -nt pyproject.toml || (. $(BIN)/activate && maturin develop --release --locked --quiet)
+
+demo: build ## Run relay, simulator and two consumers; verify what arrived; say how fast
+	$(BIN)/spanwire demo
+
+test: test-rust test-python ## Pass all tests
+
+test-rust:
+	cargo test --workspace --locked --quiet
+
+test-python: build
+	$(BIN)/python -m pytest -q -n $(JOBS)
+
+lint: build ## Check style, types, imports and licences; change nothing
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked --quiet -- -D warnings
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/stubtest spanwire._core --ignore-disjoint-bases
+	$(BIN)/lint-imports
+
+audit: .venv/.installed ## Look up licences and known vulnerabilities (needs cargo-deny)
+	cargo deny check
+	$(BIN)/pip-audit -r requirements-dev.lock
+
+fmt: .venv/.installed ## Format everything
+	cargo fmt --all
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: build ## Measure the core and its peers
+	$(BIN)/spanwire bench core
+	$(BIN)/python -m pytest -q benches
+
+fuzz: ## Fuzz each decoder for FUZZ_SECONDS (needs a nightly compiler and cargo-fuzz)
+	cd rust/fuzz && for target in $$(cargo +nightly fuzz list); do \
+	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; done
+
+docs: .venv/.installed ## Build the documentation into site/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	$(BIN)/mkdocs build --strict --quiet
+
+wheel: .venv/.installed ## Build the wheel into dist/
+	. $(BIN)/activate && maturin build --release --locked --out dist
+
+schema: ## Regenerate the Rust code of envelope.capnp (needs the capnp program)
+	rust/spanwire-core/src/envelope/regenerate
+
+clean: ## Remove what was built
+	cargo clean
+	rm -rf .venv dist site rust/fuzz/target python/spanwire/_core*.so
