@@ -302,6 +302,22 @@ impl fmt::Display for RecordVersion {
     }
 }
 
+impl RecordVersion {
+    /// Reads the text of a version as far as it goes: what is missing or wrong stays empty, as in
+    /// the version of a record that could not be read to its end.
+    pub fn read_partly(text: &str) -> Self {
+        let (timestamp, rest) = text.split_once('/').unwrap_or((text, ""));
+        let (rest, number) = rest.rsplit_once('/').unwrap_or((rest, ""));
+        let (transaction, sequence) = rest.rsplit_once('/').unwrap_or((rest, ""));
+        Self {
+            commit_timestamp: timestamp.parse().unwrap_or(Timestamp::MIN),
+            transaction: transaction.into(),
+            sequence: sequence.into(),
+            number: number.parse().unwrap_or(0),
+        }
+    }
+}
+
 impl TypeCode {
     /// From Spanner's name of it, e.g. `INT64`.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -399,6 +415,15 @@ mod tests {
         ] {
             assert_eq!(Timestamp::from_rfc3339(wrong.as_bytes()), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_version_is_read_as_far_as_it_goes() {
+        let text = "2026-11-23T17:50:32.669475000Z/a/b/00000001/3";
+        assert_eq!(RecordVersion::read_partly(text).to_string(), text);
+        let partly = RecordVersion::read_partly("2026-11-23T17:50:32.669475000Z///0");
+        assert_eq!((partly.sequence.as_str(), partly.commit_timestamp.nanos), ("", 669_475_000));
+        assert_eq!(RecordVersion::read_partly("").commit_timestamp, Timestamp::MIN);
     }
 
     proptest! {

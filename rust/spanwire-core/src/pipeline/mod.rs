@@ -1,1 +1,204 @@
-//! (to come)
+//! The pipeline: joins wire, dedup, envelope and output.
+//!
+//! Threads: a partition's reader calls [`Partition::push`] and does all the work up to the queue;
+//! each sender's own thread takes messages from its queue, sends them, and when the queue is empty
+//! asks the partitions for what they hold open. Locks, in the order they are taken: a partition's
+//! state, then a queue. A sender never waits for a partition's lock (a reader may hold it while it
+//! waits for that very sender's queue): it tries, and the reader asks again when it lets go.
+
+mod counters;
+mod flow;
+mod heads;
+mod intake;
+mod mark;
+mod partition;
+mod settings;
+mod shapes;
+mod topic;
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use crate::envelope;
+use crate::error::Result;
+use crate::output::{Context, Output, Pool};
+
+pub use counters::Counters;
+pub use intake::{Children, Pushed};
+pub use partition::{Partition, PartitionSettings, Resume};
+pub use settings::{Batch, Lane, MAX_BATCH_BYTES, OnUndecodable, Settings};
+pub use topic::DEFAULT as DEFAULT_TOPIC;
+
+use flow::Flow;
+use heads::{Heads, Identity};
+
+/// Bytes of `PartialResultSet` in, `ZeroMQ` messages out.
+#[derive(Debug)]
+pub struct Pipeline {
+    shared: Arc<Shared>,
+    partitions: Mutex<Vec<Weak<Partition>>>,
+}
+
+/// What all partitions of a pipeline share.
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    incarnation: u64,
+    template: topic::Template,
+    dead_letter_topic: Arc<[u8]>,
+    lanes: Vec<SharedLane>,
+    shapes: Arc<shapes::Shared>,
+    pool: Arc<Pool>,
+    counters: Counters,
+    next_flow: AtomicU64,
+}
+
+/// One output, and where its senders stand among all.
+#[derive(Debug)]
+struct SharedLane {
+    settings: Lane,
+    output: Output,
+    first_sender: usize,
+}
+
+impl Shared {
+    fn senders(&self) -> usize {
+        self.lanes.last().map_or(0, |lane| lane.first_sender + lane.output.senders().len())
+    }
+
+    /// The lane of a sender counted over all lanes, and its number there.
+    fn lane_of(&self, sender: usize) -> (usize, usize) {
+        let lane = self.lanes.partition_point(|lane| lane.first_sender <= sender) - 1;
+        (lane, sender - self.lanes[lane].first_sender)
+    }
+
+    fn flow(&self, lane: usize, topic: Arc<[u8]>) -> Flow {
+        let sender = self.lanes[lane].output.sender_for(&topic);
+        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, sender)
+    }
+}
+
+impl Pipeline {
+    /// Binds all outputs and starts their senders.
+    pub fn new(settings: Settings) -> Result<Self> {
+        settings.validate()?;
+        let template = topic::Template::new(&settings.topic, &settings.database, &settings.stream)?;
+        let context = Arc::new(Context::new(i32::from(settings.io_threads))?);
+        let incarnation = random();
+        let pool = Arc::new(Pool::default());
+        let mut lanes = Vec::with_capacity(settings.outputs.len());
+        let mut first_sender = 0;
+        for (index, lane) in settings.outputs.iter().enumerate() {
+            let endpoints = Arc::new(OnceLock::new());
+            let senders = lane.output.bind.len();
+            let identity = Identity {
+                incarnation,
+                topic: topic::tick(&settings.database, &settings.stream).into(),
+                sender: 0,
+                senders,
+                name: [0; 16],
+                interval: settings.tick,
+                endpoints: Arc::clone(&endpoints),
+            };
+            let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
+                let name = sender_name(index, sender);
+                Box::new(Heads::new(Identity { sender, name, ..identity.clone() }))
+            };
+            let output =
+                Output::bind(&context, &lane.output, first_sender, settings.tick, &pool, &companion, envelope::set_sent_at)?;
+            // Set once, right here.
+            let _ = endpoints.set(output.endpoints());
+            lanes.push(SharedLane { settings: lane.clone(), output, first_sender });
+            first_sender += senders;
+        }
+        let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
+        let shared = Shared {
+            settings,
+            incarnation,
+            template,
+            dead_letter_topic,
+            lanes,
+            shapes: Arc::default(),
+            pool,
+            counters: Counters::default(),
+            next_flow: AtomicU64::new(0),
+        };
+        Ok(Self { shared: Arc::new(shared), partitions: Mutex::default() })
+    }
+
+    /// This process, in headers and ticks.
+    pub fn incarnation(&self) -> u64 {
+        self.shared.incarnation
+    }
+
+    /// Per output, per sender: the address bound.
+    pub fn endpoints(&self) -> Vec<Vec<String>> {
+        self.shared.lanes.iter().map(|lane| lane.output.endpoints()).collect()
+    }
+
+    /// Opens a partition under an epoch.
+    pub fn partition(&self, settings: PartitionSettings) -> Result<Arc<Partition>> {
+        let partition = Partition::open(Arc::clone(&self.shared), settings)?;
+        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+        partitions.retain(|known| known.strong_count() > 0);
+        partitions.push(Arc::downgrade(&partition));
+        Ok(partition)
+    }
+
+    /// What was counted so far.
+    pub fn counters(&self) -> &Counters {
+        &self.shared.counters
+    }
+
+    /// The outputs, in the order of the settings.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.shared.lanes.iter().map(|lane| &lane.output)
+    }
+
+    /// Waits until all that was pushed is handed over; false when time ran out.
+    pub fn drain(&self, timeout: Duration) -> Result<bool> {
+        let deadline = Instant::now() + timeout;
+        let partitions: Vec<_> = {
+            let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
+            partitions.iter().filter_map(Weak::upgrade).collect()
+        };
+        for partition in partitions {
+            while !partition.try_close_all()? {
+                if Instant::now() >= deadline {
+                    return Ok(false);
+                }
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        let mut drained = true;
+        for output in self.outputs() {
+            drained &= output.drain(deadline.saturating_duration_since(Instant::now()));
+        }
+        Ok(drained)
+    }
+
+    /// Stops all senders. What is still queued is not sent: drain first.
+    pub fn close(&self) {
+        for output in self.outputs() {
+            output.close();
+        }
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// Names a sender in its ticks' headers: output and sender, each in eight bytes, big-endian.
+fn sender_name(output: usize, sender: usize) -> [u8; 16] {
+    ((output as u128) << 64 | sender as u128).to_be_bytes()
+}
+
+/// A random number, from the keys that the standard library draws from the operating system.
+fn random() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

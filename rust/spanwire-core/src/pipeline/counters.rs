@@ -1,0 +1,35 @@
+//! What a pipeline counts. Written once a push, read without a lock.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use super::intake::Pushed;
+
+/// A pipeline's counters.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Messages taken from Spanner.
+    pub pushes: AtomicU64,
+    /// Bytes taken from Spanner.
+    pub bytes: AtomicU64,
+    /// Data change records, those dropped included.
+    pub records: AtomicU64,
+    /// Row changes sent on.
+    pub changes: AtomicU64,
+    /// Row changes dropped: handed over before.
+    pub duplicates: AtomicU64,
+    /// Pushes that met a heartbeat.
+    pub heartbeats: AtomicU64,
+    /// Changes that could not be decoded.
+    pub undecodable: AtomicU64,
+}
+
+impl Counters {
+    pub fn pushed(&self, pushed: &Pushed, bytes: usize) {
+        self.pushes.fetch_add(1, Relaxed);
+        self.bytes.fetch_add(bytes as u64, Relaxed);
+        self.records.fetch_add(pushed.records, Relaxed);
+        self.changes.fetch_add(pushed.changes, Relaxed);
+        self.duplicates.fetch_add(pushed.duplicates, Relaxed);
+        self.heartbeats.fetch_add(u64::from(pushed.heartbeat.is_some()), Relaxed);
+    }
+}

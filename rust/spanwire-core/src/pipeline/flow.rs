@@ -1,0 +1,179 @@
+//! One flow: the messages of one topic from one partition under one epoch, numbered without holes.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::change::{DataChangeRecord, RecordVersion};
+use crate::envelope::{self, Body, Columns, Header, Kind};
+use crate::error::Result;
+use crate::output::{Message, Pool};
+
+use super::settings::{Batch, Lane};
+
+/// What all flows of a partition say in their headers.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The relay process.
+    pub incarnation: u64,
+    /// The partition.
+    pub partition: [u8; 16],
+    /// Its ownership.
+    pub epoch: u64,
+}
+
+/// One flow, and the message that is being filled for it.
+#[derive(Debug)]
+pub struct Flow {
+    /// Names the flow among all of a pipeline.
+    id: u64,
+    topic: Arc<[u8]>,
+    /// Which of the output's senders: a topic always goes through the same one.
+    pub sender: usize,
+    sequence: u64,
+    open: Option<Open>,
+    /// The sender's count at which this flow's last queued message has gone out.
+    pub queued: u64,
+}
+
+/// A message that is being filled.
+#[derive(Debug)]
+struct Open {
+    body: Body,
+    columns: Arc<Columns>,
+    first: RecordVersion,
+    last: RecordVersion,
+    opened: Instant,
+    received_at: i64,
+}
+
+/// When the messages of a push left Spanner's channel, on both clocks.
+#[derive(Debug, Clone, Copy)]
+pub struct Received {
+    /// For ages.
+    pub at: Instant,
+    /// For headers: nanoseconds since 1970 UTC.
+    pub unix_nanos: i64,
+}
+
+impl Flow {
+    pub fn new(id: u64, topic: Arc<[u8]>, sender: usize) -> Self {
+        Self { id, topic, sender, sequence: 0, open: None, queued: 0 }
+    }
+
+    /// Whether a message is being filled.
+    pub fn is_open(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Whether the open message must be closed before a record with these columns is written.
+    pub fn must_close_for(&self, columns: &Arc<Columns>) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            !Arc::ptr_eq(&open.columns, columns) && open.columns.hash() != columns.hash()
+        })
+    }
+
+    /// Writes a record. On an error the flow is as it was before.
+    pub fn write(
+        &mut self,
+        record: &DataChangeRecord<'_>,
+        columns: &Arc<Columns>,
+        lane: &Lane,
+        pool: &Pool,
+        received: Received,
+    ) -> Result<()> {
+        if record.mods.is_empty() {
+            return Ok(());
+        }
+        let last_number = u32::try_from(record.mods.len() - 1).unwrap_or(u32::MAX);
+        if let Some(open) = &mut self.open {
+            open.body.append(record, columns, lane.values)?;
+            set_version(&mut open.last, record, last_number);
+        } else {
+            let mut body = Body::with_buffer(pool.take(lane.batch.bytes));
+            if let Err(error) = body.append(record, columns, lane.values) {
+                pool.give(body.into_buffer());
+                return Err(error);
+            }
+            self.open = Some(Open {
+                body,
+                columns: Arc::clone(columns),
+                first: record.version(0),
+                last: record.version(last_number),
+                opened: received.at,
+                received_at: received.unix_nanos,
+            });
+        }
+        Ok(())
+    }
+
+    /// Whether the open message has reached a bound.
+    pub fn is_due(&self, batch: &Batch, now: Instant) -> bool {
+        self.open.as_ref().is_some_and(|open| {
+            open.body.len() >= batch.bytes
+                || open.body.count() >= batch.changes
+                || now.saturating_duration_since(open.opened) >= batch.delay
+        })
+    }
+
+    /// Closes the open message, if there is one.
+    pub fn close(&mut self, origin: &Origin, lane: &Lane) -> Option<Message> {
+        let Open { body, columns, first, last, received_at, .. } = self.open.take()?;
+        let changes = body.count();
+        let header = Header {
+            kind: Kind::Changes,
+            values: lane.values,
+            incarnation: origin.incarnation,
+            epoch: origin.epoch,
+            sequence: self.sequence,
+            count: changes,
+            received_at,
+            partition: origin.partition,
+            columns_hash: Some(columns.hash()),
+            first: Some(first),
+            last: Some(last),
+            ..Header::default()
+        };
+        let frames = (columns.frame(), body.into_buffer());
+        Some(self.message(&header, frames, changes))
+    }
+
+    /// A dead letter, as a message of this flow.
+    pub fn dead_letter(&mut self, letter: &envelope::DeadLetter, origin: &Origin, received: Received) -> Message {
+        let header = Header {
+            kind: Kind::DeadLetter,
+            incarnation: origin.incarnation,
+            epoch: origin.epoch,
+            sequence: self.sequence,
+            received_at: received.unix_nanos,
+            partition: origin.partition,
+            first: Some(letter.version.clone()),
+            last: Some(letter.version.clone()),
+            ..Header::default()
+        };
+        self.message(&header, (Arc::from([]), letter.encode()), 0)
+    }
+
+    fn message(&mut self, header: &Header, (columns, body): (Arc<[u8]>, Vec<u8>), changes: u32) -> Message {
+        let message = Message {
+            flow: self.id,
+            sequence: self.sequence,
+            topic: Arc::clone(&self.topic),
+            header: header.encode(),
+            columns,
+            body,
+            changes,
+        };
+        self.sequence += 1;
+        message
+    }
+}
+
+/// Writes a version over another one, in its buffers.
+fn set_version(version: &mut RecordVersion, record: &DataChangeRecord<'_>, number: u32) {
+    version.commit_timestamp = record.commit_timestamp;
+    version.number = number;
+    version.transaction.clear();
+    version.transaction.push_str(&record.server_transaction_id);
+    version.sequence.clear();
+    version.sequence.push_str(&record.record_sequence);
+}

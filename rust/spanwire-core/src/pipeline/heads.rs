@@ -1,0 +1,200 @@
+//! What one sender has sent: the heads of its flows and the positions of its partitions, told in
+//! ticks.
+//!
+//! Everything here happens on the sender's own thread, between two sends. So a tick says exactly
+//! what went out before it, and needs no lock.
+
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use foldhash::fast::FixedState;
+
+use crate::change::Timestamp;
+use crate::envelope::{self, Header, Kind, PartitionState, Tick};
+use crate::output::{Companion, Message};
+
+use super::flow::Origin;
+use super::mark::{Mark, What};
+
+/// The flow of a sender's own ticks.
+const TICKS: u64 = u64::MAX;
+
+/// Who a sender is, for its ticks.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    pub incarnation: u64,
+    pub topic: Arc<[u8]>,
+    /// Which of its output's senders, and how many there are.
+    pub sender: usize,
+    pub senders: usize,
+    /// Names the sender in a tick's header.
+    pub name: [u8; 16],
+    pub interval: Duration,
+    /// The output's endpoints, once they are bound.
+    pub endpoints: Arc<OnceLock<Vec<String>>>,
+}
+
+/// The companion of one sender.
+#[derive(Debug)]
+pub struct Heads {
+    identity: Identity,
+    sequence: u64,
+    flows: HashMap<u64, Head, FixedState>,
+    partitions: BTreeMap<[u8; 16], Progress>,
+}
+
+#[derive(Debug)]
+struct Head {
+    topic: Arc<[u8]>,
+    partition: [u8; 16],
+    /// The header of the last message sent: read when a tick is made, not for every message.
+    header: Vec<u8>,
+    /// Messages sent, and how many of them the last tick knew of.
+    sent: u64,
+    told: u64,
+}
+
+#[derive(Debug)]
+struct Progress {
+    epoch: u64,
+    starts_at: Timestamp,
+    position: Option<Timestamp>,
+    parents: Vec<[u8; 16]>,
+    children: Vec<[u8; 16]>,
+    state: PartitionState,
+}
+
+impl Heads {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, sequence: 0, flows: HashMap::default(), partitions: BTreeMap::new() }
+    }
+
+    fn mark(&mut self, mark: &Mark) {
+        if let What::Started { starts_at, parents } = &mark.what {
+            let progress = Progress {
+                epoch: mark.epoch,
+                starts_at: *starts_at,
+                position: None,
+                parents: parents.clone(),
+                children: Vec::new(),
+                state: PartitionState::Live,
+            };
+            self.partitions.insert(mark.partition, progress);
+        } else if let Some(progress) = self.partitions.get_mut(&mark.partition).filter(|p| p.epoch == mark.epoch) {
+            match &mark.what {
+                What::Position(position) => progress.position = Some(*position),
+                What::Ended { position, children } => {
+                    progress.position = progress.position.max(*position);
+                    progress.children.clone_from(children);
+                    progress.state = PartitionState::Ended;
+                }
+                What::Released => progress.state = PartitionState::Released,
+                What::Started { .. } => {}
+            }
+        }
+        mark.reached();
+    }
+
+    fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
+        let mut heads = Vec::new();
+        for head in self.flows.values_mut().filter(|head| head.sent > head.told) {
+            // Headers are our own: one that does not read is a bug that tests find, and costs a tick line.
+            let Ok(header) = Header::decode(&head.header) else { continue };
+            heads.push(envelope::FlowHead {
+                topic: String::from_utf8_lossy(&head.topic).into_owned(),
+                partition: head.partition,
+                epoch: header.epoch,
+                since: head.told,
+                next: head.sent,
+                last: header.last,
+            });
+            head.told = head.sent;
+        }
+        heads
+    }
+
+    fn partitions(&self) -> Vec<envelope::TickPartition> {
+        self.partitions
+            .iter()
+            .map(|(id, progress)| envelope::TickPartition {
+                id: *id,
+                epoch: progress.epoch,
+                starts_at: Some(progress.starts_at),
+                position: progress.position,
+                parents: progress.parents.clone(),
+                state: progress.state,
+                children: progress.children.clone(),
+                moves: Vec::new(),
+            })
+            .collect()
+    }
+
+    /// Forgets what ended: the tick just made has told it.
+    fn forget_ended(&mut self) {
+        let partitions = &mut self.partitions;
+        let before = partitions.len();
+        partitions.retain(|_, progress| matches!(progress.state, PartitionState::Live));
+        if partitions.len() != before {
+            self.flows.retain(|_, head| partitions.contains_key(&head.partition));
+        }
+    }
+}
+
+impl Companion for Heads {
+    fn sent(&mut self, message: &Message) {
+        if message.flow == TICKS {
+            return;
+        }
+        let head = self.flows.entry(message.flow).or_insert_with(|| Head {
+            topic: Arc::clone(&message.topic),
+            partition: Header::decode(&message.header).map(|header| header.partition).unwrap_or_default(),
+            header: Vec::new(),
+            sent: 0,
+            told: 0,
+        });
+        head.header.clear();
+        head.header.extend_from_slice(&message.header);
+        head.sent = message.sequence + 1;
+    }
+
+    fn reached(&mut self, mark: &Arc<dyn Any + Send + Sync>) {
+        if let Some(mark) = mark.downcast_ref::<Mark>() {
+            self.mark(mark);
+        }
+    }
+
+    fn tick(&mut self, out: &mut Vec<Message>) {
+        let tick = Tick {
+            sender: u16::try_from(self.identity.sender).unwrap_or(u16::MAX),
+            senders: u16::try_from(self.identity.senders).unwrap_or(u16::MAX),
+            interval_ms: u32::try_from(self.identity.interval.as_millis()).unwrap_or(u32::MAX),
+            membership_generation: 0,
+            partitions: self.partitions(),
+            flows: self.flow_heads(),
+            relays: vec![envelope::Relay {
+                incarnation: self.identity.incarnation,
+                endpoints: self.identity.endpoints.get().cloned().unwrap_or_default(),
+            }],
+        };
+        let header = Header {
+            kind: Kind::Tick,
+            incarnation: self.identity.incarnation,
+            sequence: self.sequence,
+            partition: self.identity.name,
+            ..Header::default()
+        };
+        out.push(Message {
+            flow: TICKS,
+            sequence: self.sequence,
+            topic: Arc::clone(&self.identity.topic),
+            header: header.encode(),
+            columns: Arc::from([]),
+            body: tick.encode(),
+            changes: 0,
+        });
+        self.sequence += 1;
+        self.forget_ended();
+    }
+}

@@ -1,0 +1,277 @@
+//! What becomes of a partition's records: dropped if they were handed over before, else written
+//! into the open messages of their topics.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use foldhash::fast::FixedState;
+
+use crate::change::{ChildPartitionsRecord, DataChangeRecord, Record, RecordVersion, Timestamp};
+use crate::dedup::Window;
+use crate::envelope::{DeadLetter, partition_hash};
+use crate::error::{Error, Result};
+use crate::output::{Enqueued, Message};
+
+use super::Shared;
+use super::flow::{Flow, Origin, Received};
+use super::settings::OnUndecodable;
+use super::shapes::Shapes;
+
+/// The flows of one output.
+#[derive(Debug, Default)]
+struct LaneFlows {
+    by_table: HashMap<Box<str>, Flow, FixedState>,
+    dead_letters: Option<Flow>,
+}
+
+/// A partition's way from records to messages.
+#[derive(Debug)]
+pub struct Intake {
+    shared: Arc<Shared>,
+    origin: Origin,
+    window: Window,
+    shapes: Shapes,
+    /// One per output.
+    lanes: Vec<LaneFlows>,
+    /// All records with a commit timestamp up to here have been returned.
+    complete: Option<Timestamp>,
+    /// The newest timestamp seen, of whatever record.
+    last: Option<Timestamp>,
+    /// Children named so far.
+    pub children: Vec<[u8; 16]>,
+}
+
+/// What a push met.
+#[derive(Debug, Default)]
+pub struct Pushed {
+    /// Data change records, those dropped included.
+    pub records: u64,
+    /// Row changes sent on.
+    pub changes: u64,
+    /// Row changes dropped: handed over before.
+    pub duplicates: u64,
+    /// The last heartbeat.
+    pub heartbeat: Option<Timestamp>,
+    /// The newest timestamp seen.
+    pub last: Option<Timestamp>,
+    /// Child partition records.
+    pub children: Vec<Children>,
+}
+
+/// A child partitions record, owned.
+#[derive(Debug, Clone)]
+pub struct Children {
+    /// Read each child from here.
+    pub start: Timestamp,
+    /// Order among records of one timestamp.
+    pub record_sequence: String,
+    /// Token and parents' tokens.
+    pub partitions: Vec<(String, Vec<String>)>,
+}
+
+impl From<&ChildPartitionsRecord<'_>> for Children {
+    fn from(record: &ChildPartitionsRecord<'_>) -> Self {
+        Self {
+            start: record.start_timestamp,
+            record_sequence: record.record_sequence.to_string(),
+            partitions: record
+                .child_partitions
+                .iter()
+                .map(|child| {
+                    let parents = child.parent_partition_tokens.iter().map(ToString::to_string).collect();
+                    (child.token.to_string(), parents)
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Intake {
+    pub fn new(shared: Arc<Shared>, origin: Origin, window: Window) -> Self {
+        Self {
+            shapes: Shapes::new(Arc::clone(&shared.shapes)),
+            lanes: shared.lanes.iter().map(|_| LaneFlows::default()).collect(),
+            shared,
+            origin,
+            window,
+            complete: None,
+            last: None,
+            children: Vec::new(),
+        }
+    }
+
+    /// All records with a commit timestamp up to here have been returned.
+    pub fn complete(&self) -> Option<Timestamp> {
+        self.complete
+    }
+
+    /// The newest timestamp seen.
+    pub fn last(&self) -> Option<Timestamp> {
+        self.last
+    }
+
+    /// The partition was read to its end.
+    pub fn complete_at(&mut self, end: Option<Timestamp>) {
+        self.complete = self.last.max(end).max(self.complete);
+    }
+
+    /// Takes one record.
+    pub fn record(&mut self, record: &Record<'_>, pushed: &mut Pushed, received: Received) -> Result<()> {
+        match record {
+            Record::Data(data) => self.data(data, pushed, received)?,
+            Record::Heartbeat(timestamp) => {
+                pushed.heartbeat = Some(*timestamp);
+                self.complete = self.complete.max(Some(*timestamp));
+                self.last = self.last.max(Some(*timestamp));
+            }
+            Record::Children(children) => {
+                self.last = self.last.max(Some(children.start_timestamp));
+                for child in &children.child_partitions {
+                    let id = partition_hash(&child.token);
+                    if !self.children.contains(&id) {
+                        self.children.push(id);
+                    }
+                }
+                pushed.children.push(children.into());
+            }
+        }
+        pushed.last = self.last;
+        Ok(())
+    }
+
+    fn data(&mut self, record: &DataChangeRecord<'_>, pushed: &mut Pushed, received: Received) -> Result<()> {
+        let commit = record.commit_timestamp;
+        let mods = record.mods.len() as u64;
+        pushed.records += 1;
+        if self.last.is_none_or(|last| commit > last) {
+            // A partition returns its records in commit order: what was seen is complete now.
+            self.complete = self.complete.max(self.last);
+            self.last = Some(commit);
+        }
+        if self.window.contains(commit, &record.server_transaction_id, &record.record_sequence) {
+            pushed.duplicates += mods;
+            return Ok(());
+        }
+        let columns = self.shapes.of(record)?;
+        let shared = Arc::clone(&self.shared);
+        for (index, lane) in shared.lanes.iter().enumerate() {
+            let flow = self.flow(index, &record.table_name);
+            if flow.must_close_for(&columns) {
+                self.close(index, &record.table_name)?;
+            }
+            let origin = &self.origin;
+            let flow = self.lanes[index].by_table.get_mut(&*record.table_name).expect("made above");
+            flow.write(record, &columns, &lane.settings, &shared.pool, received)?;
+            if flow.is_due(&lane.settings.batch, received.at)
+                && let Some(message) = flow.close(origin, &lane.settings)
+            {
+                enqueue(&shared, index, flow, message)?;
+            }
+        }
+        self.window.admit(commit, &record.server_transaction_id, &record.record_sequence);
+        pushed.changes += mods;
+        Ok(())
+    }
+
+    /// The flow of a table in one output.
+    fn flow(&mut self, lane: usize, table: &str) -> &mut Flow {
+        let flows = &mut self.lanes[lane].by_table;
+        if !flows.contains_key(table) {
+            let topic = self.shared.template.topic(table).into();
+            flows.insert(table.into(), self.shared.flow(lane, topic));
+        }
+        flows.get_mut(table).expect("inserted above")
+    }
+
+    fn close(&mut self, lane: usize, table: &str) -> Result<()> {
+        let Some(flow) = self.lanes[lane].by_table.get_mut(table) else { return Ok(()) };
+        match flow.close(&self.origin, &self.shared.lanes[lane].settings) {
+            Some(message) => enqueue(&self.shared, lane, flow, message),
+            None => Ok(()),
+        }
+    }
+
+    /// A row that cannot be decoded: an error, or a dead letter, as the settings say.
+    pub fn undecodable(&mut self, error: Error, row: &[u8], pushed: &mut Pushed, received: Received) -> Result<()> {
+        let Error::Undecodable { version, table, what } = &error else { return Err(error) };
+        self.shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
+        if self.shared.settings.on_undecodable == OnUndecodable::Stop {
+            return Err(error);
+        }
+        let version = RecordVersion::read_partly(version);
+        let (transaction, sequence) = (version.transaction.clone(), version.sequence.clone());
+        let commit = version.commit_timestamp;
+        if !sequence.is_empty() && self.window.contains(commit, &transaction, &sequence) {
+            return Ok(());
+        }
+        let letter = DeadLetter { version, table: table.clone(), reason: what.clone(), raw: row.to_vec() };
+        for lane in 0..self.lanes.len() {
+            let shared = &self.shared;
+            let flow = self.lanes[lane]
+                .dead_letters
+                .get_or_insert_with(|| shared.flow(lane, Arc::clone(&shared.dead_letter_topic)));
+            let message = flow.dead_letter(&letter, &self.origin, received);
+            enqueue(shared, lane, flow, message)?;
+        }
+        if !sequence.is_empty() {
+            self.last = self.last.max(Some(commit));
+            self.window.admit(commit, &transaction, &sequence);
+        }
+        pushed.records += 1;
+        Ok(())
+    }
+
+    /// Closes every open message and puts it into its queue.
+    pub fn close_all(&mut self) -> Result<()> {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            for flow in lane.by_table.values_mut() {
+                if let Some(message) = flow.close(&self.origin, &self.shared.lanes[index].settings) {
+                    enqueue(&self.shared, index, flow, message)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes what is old enough, and says which senders should ask for the rest when they are idle.
+    pub fn close_due(&mut self, received: Received, mut ask: impl FnMut(usize, usize)) -> Result<()> {
+        for (index, lane) in self.lanes.iter_mut().enumerate() {
+            let settings = &self.shared.lanes[index].settings;
+            for flow in lane.by_table.values_mut().filter(|flow| flow.is_open()) {
+                if flow.is_due(&settings.batch, received.at) {
+                    if let Some(message) = flow.close(&self.origin, settings) {
+                        enqueue(&self.shared, index, flow, message)?;
+                    }
+                } else {
+                    ask(index, flow.sender);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes for an idle sender what is open for it: the messages go out at once. A flow that
+    /// still has a message in the queue waits, or it would overtake itself; true when one does.
+    pub fn close_for(&mut self, lane: usize, sender: usize, out: &mut Vec<Message>) -> bool {
+        let sending = &self.shared.lanes[lane].output.senders()[sender];
+        let taken = sending.taken();
+        let mut waiting = false;
+        for flow in self.lanes[lane].by_table.values_mut().filter(|flow| flow.is_open() && flow.sender == sender) {
+            if flow.queued > taken {
+                waiting = true;
+            } else if let Some(message) = flow.close(&self.origin, &self.shared.lanes[lane].settings) {
+                out.push(message);
+            }
+        }
+        waiting
+    }
+}
+
+/// Puts a message into its sender's queue; waits while the queue is full, if the output says so.
+fn enqueue(shared: &Shared, lane: usize, flow: &mut Flow, message: Message) -> Result<()> {
+    if let Enqueued::Queued(ordinal) = shared.lanes[lane].output.senders()[flow.sender].enqueue(message)? {
+        flow.queued = ordinal;
+    }
+    Ok(())
+}
