@@ -88,8 +88,11 @@ class Pipeline:
         dialect: Literal["googlesql", "postgresql"],
         epoch: int,
         start: Timestamp,
+        resumed: bool = False,
         parents: Sequence[str] = (),
-    ) -> Partition: ...
+    ) -> Partition:
+        """Open a partition under an epoch. `start`: where its query starts (inclusive). `resumed`:
+        everything up to and including `start` was handed over under an earlier epoch."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:
@@ -112,6 +115,8 @@ class Partition:
         """After the stream broke: where to go on. Forgets what followed the last resume token."""
     def restart(self) -> Timestamp:
         """As resume, but forgets the token too: query afresh from this start_timestamp (inclusive)."""
+    def end_of_stream(self) -> None:
+        """The query ended cleanly: CorruptError if that left a value half read."""
     def finish(self, end: Timestamp | None = None) -> None:
         """It has ended: in children, or (end given) at the requested end timestamp."""
     def release(self) -> None:

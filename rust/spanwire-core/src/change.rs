@@ -319,65 +319,90 @@ impl RecordVersion {
 }
 
 impl TypeCode {
+    const NAMES: &[(&str, Self)] = &[
+        ("BOOL", Self::Bool),
+        ("INT64", Self::Int64),
+        ("FLOAT64", Self::Float64),
+        ("TIMESTAMP", Self::Timestamp),
+        ("DATE", Self::Date),
+        ("STRING", Self::String),
+        ("BYTES", Self::Bytes),
+        ("ARRAY", Self::Array),
+        ("STRUCT", Self::Struct),
+        ("NUMERIC", Self::Numeric),
+        ("JSON", Self::Json),
+        ("PROTO", Self::Proto),
+        ("ENUM", Self::Enum),
+        ("FLOAT32", Self::Float32),
+        ("INTERVAL", Self::Interval),
+        ("UUID", Self::Uuid),
+        ("TYPE_CODE_UNSPECIFIED", Self::Unspecified),
+    ];
+
     /// From Spanner's name of it, e.g. `INT64`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "BOOL" => Self::Bool,
-            "INT64" => Self::Int64,
-            "FLOAT64" => Self::Float64,
-            "TIMESTAMP" => Self::Timestamp,
-            "DATE" => Self::Date,
-            "STRING" => Self::String,
-            "BYTES" => Self::Bytes,
-            "ARRAY" => Self::Array,
-            "STRUCT" => Self::Struct,
-            "NUMERIC" => Self::Numeric,
-            "JSON" => Self::Json,
-            "PROTO" => Self::Proto,
-            "ENUM" => Self::Enum,
-            "FLOAT32" => Self::Float32,
-            "INTERVAL" => Self::Interval,
-            "UUID" => Self::Uuid,
-            _ => return None,
-        })
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Spanner's name of it, e.g. `INT64`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
     }
 }
 
 impl TypeAnnotation {
+    const NAMES: &[(&str, Self)] = &[
+        ("PG_NUMERIC", Self::PgNumeric),
+        ("PG_JSONB", Self::PgJsonb),
+        ("PG_OID", Self::PgOid),
+        ("TYPE_ANNOTATION_CODE_UNSPECIFIED", Self::None),
+    ];
+
     /// From Spanner's name of it, e.g. `PG_NUMERIC`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "PG_NUMERIC" => Self::PgNumeric,
-            "PG_JSONB" => Self::PgJsonb,
-            "PG_OID" => Self::PgOid,
-            "TYPE_ANNOTATION_CODE_UNSPECIFIED" => Self::None,
-            _ => return None,
-        })
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Spanner's name of it, e.g. `PG_NUMERIC`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
     }
 }
 
 impl ModType {
+    const NAMES: &[(&str, Self)] = &[
+        ("INSERT", Self::Insert),
+        ("UPDATE", Self::Update),
+        ("DELETE", Self::Delete),
+    ];
+
     /// From Spanner's name of it, e.g. `INSERT`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "INSERT" => Self::Insert,
-            "UPDATE" => Self::Update,
-            "DELETE" => Self::Delete,
-            _ => return None,
-        })
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Spanner's name of it, e.g. `INSERT`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
     }
 }
 
 impl ValueCaptureType {
+    const NAMES: &[(&str, Self)] = &[
+        ("OLD_AND_NEW_VALUES", Self::OldAndNewValues),
+        ("NEW_ROW", Self::NewRow),
+        ("NEW_VALUES", Self::NewValues),
+        ("NEW_ROW_AND_OLD_VALUES", Self::NewRowAndOldValues),
+    ];
+
     /// From Spanner's name of it, e.g. `NEW_ROW`.
     pub fn from_name(name: &str) -> Option<Self> {
-        Some(match name {
-            "OLD_AND_NEW_VALUES" => Self::OldAndNewValues,
-            "NEW_ROW" => Self::NewRow,
-            "NEW_VALUES" => Self::NewValues,
-            "NEW_ROW_AND_OLD_VALUES" => Self::NewRowAndOldValues,
-            _ => return None,
-        })
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, value)| *value)
+    }
+
+    /// Spanner's name of it, e.g. `NEW_ROW`.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, value)| *value == self).map_or("", |(name, _)| name)
     }
 }
 

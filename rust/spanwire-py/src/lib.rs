@@ -1,1 +1,48 @@
-//! The Python face of `spanwire-core`: thin, one crossing per batch of messages.
+//! The Python face of `spanwire-core`: thin, one crossing per batch of messages, the GIL released
+//! inside. Every class has a file of its own, and its twin in `python/spanwire/_core.pyi`.
+
+mod change;
+mod errors;
+mod message;
+mod output;
+mod partition;
+mod pipeline;
+mod records;
+mod timestamp;
+mod values;
+mod version;
+mod window;
+
+use pyo3::prelude::*;
+
+/// The extension: `spanwire-core` seen from Python.
+#[pymodule]
+mod _core {
+    #[pymodule_export]
+    use crate::change::Change;
+    #[pymodule_export]
+    use crate::message::Message;
+    #[pymodule_export]
+    use crate::output::Output;
+    #[pymodule_export]
+    use crate::partition::{ChildPartitions, Partition, Pushed, Resume};
+    #[pymodule_export]
+    use crate::pipeline::Pipeline;
+    #[pymodule_export]
+    use crate::records::{RecordReader, reassemble};
+    #[pymodule_export]
+    use crate::timestamp::Timestamp;
+    #[pymodule_export]
+    use crate::version::RecordVersion;
+    #[pymodule_export]
+    use crate::window::Window;
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+        // Benches refuse to run on a debug build.
+        module.add("_debug_build", cfg!(debug_assertions))
+    }
+}
