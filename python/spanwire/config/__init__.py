@@ -1,0 +1,23 @@
+"""The relay's settings: one TOML file, checked as a whole before anything is opened."""
+
+from spanwire.config.load import load, parse, schema
+from spanwire.config.models import (
+    Config,
+    OutputConfig,
+    SecurityConfig,
+    SourceConfig,
+    StatusConfig,
+    StoreConfig,
+)
+
+__all__ = [
+    "Config",
+    "OutputConfig",
+    "SecurityConfig",
+    "SourceConfig",
+    "StatusConfig",
+    "StoreConfig",
+    "load",
+    "parse",
+    "schema",
+]

@@ -1,0 +1,57 @@
+"""What every store does. Each method is one transaction: it happens whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
+
+
+class Store(Protocol):
+    """Partitions of one change stream. Thread-safe.
+
+    Every change of a partition is conditional on the state and the epoch that the caller knows.
+    Where the store holds another, nothing is written and FencedError says so: somebody else goes on
+    with that partition, or a late call came after a newer one. A store that cannot be read or
+    written raises StoreError.
+    """
+
+    @property
+    def identity(self) -> StreamIdentity:
+        """The stream whose progress this is."""
+
+    def load(self) -> list[PartitionRecord]:
+        """All partitions, in the order they became known; empty before `initialise`."""
+
+    def initialise(self, roots: Sequence[PartitionRecord]) -> None:
+        """Keep the first partitions, all together. StoreError where there are partitions already."""
+
+    def schedule(self, tokens: Iterable[str]) -> None:
+        """CREATED to SCHEDULED: all parents of these have finished."""
+
+    def acquire(self, token: str, state: State, epoch: int) -> PartitionRecord:
+        """Own a SCHEDULED or RUNNING partition under a new epoch, greater than any before it.
+
+        `state` and `epoch` are what the caller last saw. Returns the partition as it is now: RUNNING.
+        """
+
+    def add_children(
+        self, parent: str, epoch: int, children: Sequence[PartitionRecord]
+    ) -> list[PartitionRecord]:
+        """Keep the children of a RUNNING partition; returns those that were not known.
+
+        A child that is known is left as it is, whatever its state: it arrives once from every parent.
+        """
+
+    def advance(self, progress: Sequence[Progress]) -> None:
+        """Move positions of RUNNING partitions, all together. A position never goes back."""
+
+    def finish(self, token: str, epoch: int) -> None:
+        """RUNNING to FINISHED. Its children are kept, and all its changes were handed over."""
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Drop FINISHED partitions that nothing refers to any more."""
+
+    def close(self) -> None:
+        """Give the store up. Calling it again does nothing."""

@@ -1,0 +1,95 @@
+"""Progress that ends with the process: for tests, demos and whoever starts from a timestamp anyway."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
+from spanwire.store.rules import already_initialised, check_acquirable, fenced
+
+
+class MemoryStore:
+    """A store in a dict. See `Store` for what its methods promise."""
+
+    def __init__(self, identity: StreamIdentity) -> None:
+        self._identity = identity
+        self._lock = threading.Lock()
+        self._partitions: dict[str, PartitionRecord] = {}
+        self._epoch = 0
+
+    @property
+    def identity(self) -> StreamIdentity:
+        """The stream whose progress this is."""
+        return self._identity
+
+    def load(self) -> list[PartitionRecord]:
+        """All partitions, in the order they became known."""
+        with self._lock:
+            return list(self._partitions.values())
+
+    def initialise(self, roots: Sequence[PartitionRecord]) -> None:
+        """Keep the first partitions."""
+        with self._lock:
+            if self._partitions:
+                raise already_initialised()
+            self._partitions = {root.token: root for root in roots}
+
+    def schedule(self, tokens: Iterable[str]) -> None:
+        """CREATED to SCHEDULED."""
+        with self._lock:
+            changed = [self._expect(token, State.CREATED).with_state(State.SCHEDULED) for token in tokens]
+            self._put(changed)
+
+    def acquire(self, token: str, state: State, epoch: int) -> PartitionRecord:
+        """Own a partition under a new epoch."""
+        check_acquirable(token, state)
+        with self._lock:
+            known = self._expect(token, state, epoch)
+            self._epoch += 1
+            owned = replace(known, state=State.RUNNING, epoch=self._epoch)
+            self._put([owned])
+            return owned
+
+    def add_children(
+        self, parent: str, epoch: int, children: Sequence[PartitionRecord]
+    ) -> list[PartitionRecord]:
+        """Keep the children of a RUNNING partition."""
+        with self._lock:
+            self._expect(parent, State.RUNNING, epoch)
+            new = {child.token: child for child in children if child.token not in self._partitions}
+            self._put(new.values())
+            return list(new.values())
+
+    def advance(self, progress: Sequence[Progress]) -> None:
+        """Move positions."""
+        with self._lock:
+            moved = [
+                self._expect(one.token, State.RUNNING, one.epoch).advanced(one.position) for one in progress
+            ]
+            self._put(moved)
+
+    def finish(self, token: str, epoch: int) -> None:
+        """RUNNING to FINISHED."""
+        with self._lock:
+            self._put([self._expect(token, State.RUNNING, epoch).with_state(State.FINISHED)])
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Drop FINISHED partitions."""
+        with self._lock:
+            for token in [self._expect(token, State.FINISHED).token for token in tokens]:
+                del self._partitions[token]
+
+    def close(self) -> None:
+        """Nothing to give up: what is known stays readable."""
+
+    def _expect(self, token: str, state: State, epoch: int | None = None) -> PartitionRecord:
+        known = self._partitions.get(token)
+        if known is None or known.state is not state or (epoch is not None and known.epoch != epoch):
+            raise fenced(token, state, epoch, known)
+        return known
+
+    def _put(self, partitions: Iterable[PartitionRecord]) -> None:
+        for partition in partitions:
+            self._partitions[partition.token] = partition

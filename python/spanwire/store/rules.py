@@ -1,0 +1,38 @@
+"""What all stores refuse, in the same words."""
+
+from __future__ import annotations
+
+from spanwire.errors import FencedError, StoreError
+from spanwire.records import PartitionRecord, State
+
+
+def short(token: str) -> str:
+    """A partition token, cut to what tells it apart in a message."""
+    return token if len(token) <= 24 else f"{token[:10]}...{token[-10:]}"
+
+
+def fenced(token: str, state: State, epoch: int | None, known: PartitionRecord | None) -> FencedError:
+    """The error for a write that expected something else than the store holds."""
+    expected = state.value if epoch is None else f"{state.value} under epoch {epoch}"
+    found = "unknown" if known is None else f"{known.state.value} under epoch {known.epoch}"
+    return FencedError(
+        f"partition {short(token)}: expected it {expected}, the store holds it {found}: "
+        "another owner goes on with it, so this one stops",
+        partition=token,
+        epoch=epoch,
+        stored_epoch=None if known is None else known.epoch,
+    )
+
+
+def check_acquirable(token: str, state: State) -> None:
+    """Refuse to own what is not to be read: not yet, or not any more."""
+    if state not in (State.SCHEDULED, State.RUNNING):
+        raise StoreError(
+            f"partition {short(token)}: cannot be owned while {state.value}; it must be scheduled or running",
+            partition=token,
+        )
+
+
+def already_initialised() -> StoreError:
+    """The error for first partitions where there are some."""
+    return StoreError("the store holds partitions already; go on from them, or begin with an empty store")

@@ -1,0 +1,239 @@
+"""The config file: what is refused, and in which words."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from spanwire.config import Config, load, parse, schema
+from spanwire.config.endpoints import only_this_machine
+from spanwire.errors import ConfigError
+
+MINIMAL = """
+[source]
+project = "p"
+instance = "in"
+database = "shop"
+stream = "orders_stream"
+
+[[output]]
+kind = "pub"
+bind = "tcp://127.0.0.1:5560"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _no_emulator(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SPANNER_EMULATOR_HOST", raising=False)
+
+
+def written(folder: Path, text: str) -> Path:
+    """A config file with this text."""
+    path = folder / "relay.toml"
+    path.write_text(text)
+    return path
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    """What is said about a config file with this text."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(folder, text))
+    assert str(caught.value) == "\n".join(caught.value.problems)
+    return caught.value.problems
+
+
+def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
+    """What is not written has a default; one endpoint may be written without a list."""
+    config = load(written(tmp_path, MINIMAL))
+    assert config.source.heartbeat_ms == 1000
+    assert config.source.start_at is None
+    assert config.source.end_at is None
+    assert config.output[0].bind == ["tcp://127.0.0.1:5560"]
+    assert config.output[0].options == {}
+    assert config.store.kind == "sqlite"
+    assert str(config.source.identity) == "projects/p/instances/in/databases/shop/changeStreams/orders_stream"
+
+
+def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
+    """Each line names the setting's path, what is wrong and what to write; also between sections."""
+    found = problems(
+        tmp_path,
+        """
+        [source]
+        project = 5
+        instance = "a/b"
+        stream = "x y"
+        hearbeat_ms = 5
+        heartbeat_ms = 5
+        priority = "hi"
+        start = "yesterday"
+        end = 2026-01-01
+        topic = "a"
+        [[output]]
+        kind = "pubb"
+        bind = "tcp:/x"
+        queue_bytes = "5"
+        [[output]]
+        bind = []
+        [[output]]
+        kind = "push"
+        bind = "tcp://0.0.0.0:5561"
+        [store]
+        kind = "sqllite"
+        interval_ms = 1
+        [sorce]
+        """,
+    )
+    assert set(found) == {
+        "source.project: must be a text in quotes, is 5",
+        'source.instance: must be a plain id such as "my-database" without slashes, is "a/b"',
+        'source.database: is missing; write database = "my-database"',
+        'source.stream: must be a stream\'s name of letters, digits and "_", is "x y"',
+        'source.hearbeat_ms: unknown setting; did you mean "heartbeat_ms"?',
+        "source.heartbeat_ms: must be 1000 to 300000, is 5",
+        'source.priority: must be "low", "medium" or "high", is "hi"; did you mean "high"?',
+        'source.start: must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "yesterday"; '
+        'or write "store" or "now"',
+        "source.end: must be a text in quotes, is date",
+        'source.topic: must end in "/", is "a": write "a/"',
+        'output[0].kind: must be "pub" or "push", is "pubb"; did you mean "pub"?',
+        'output[0].bind: must look like "tcp://127.0.0.1:5560" or "ipc:///run/spanwire.sock", is "tcp:/x"',
+        'output[0].queue_bytes: must be a whole number, is "5"; leave out the quotes',
+        'output[1].kind: is missing; write "pub" or "push"',
+        'output[1].bind: needs at least one entry; write bind = "tcp://127.0.0.1:5560"',
+        'output[2].bind: "tcp://0.0.0.0:5561" can be reached from other machines with security.mode "none"; '
+        "bind to 127.0.0.1, or set security.insist = true",
+        'store.kind: must be "memory" or "sqlite", is "sqllite"; did you mean "sqlite"?',
+        "store.interval_ms: must be 50 to 60000, is 1",
+        'sorce: unknown setting; did you mean "source"?',
+    }
+
+
+def test_an_empty_file_says_which_sections_to_write(tmp_path: Path) -> None:
+    """The two sections without defaults are asked for."""
+    assert problems(tmp_path, "") == [
+        "source: is missing; write [source] with its settings",
+        'output: is missing; write [[output]] with kind = "pub" and bind = "tcp://127.0.0.1:5560"',
+    ]
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    """The path and what to do, no traceback."""
+    with pytest.raises(ConfigError, match=r'gone\.toml: no such file; "spanwire init" writes one'):
+        load(tmp_path / "gone.toml")
+
+
+def test_a_file_that_is_not_toml_names_the_line(tmp_path: Path) -> None:
+    """The parser's own place is kept."""
+    [line] = problems(tmp_path, "[source]\nproject =\n")
+    assert "relay.toml: is not TOML" in line
+    assert "line 2" in line
+
+
+def test_bytes_that_are_not_text_are_refused(tmp_path: Path) -> None:
+    """A binary file is not a config."""
+    path = tmp_path / "relay.toml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="is not UTF-8 text"):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://*:5560", "tcp://0.0.0.0:5560", "tcp://10.0.0.7:5560", "tcp://[::]:5560", "tcp://eth0:5560"],
+)
+def test_without_security_only_loopback_is_bound(tmp_path: Path, endpoint: str) -> None:
+    """Other machines are kept out unless the config insists."""
+    text = MINIMAL.replace("tcp://127.0.0.1:5560", endpoint)
+    [line] = problems(tmp_path, text)
+    assert line.startswith(f'output[0].bind: "{endpoint}" can be reached from other machines')
+    insisting = text + "\n[security]\ninsist = true\n"
+    assert load(written(tmp_path, insisting)).output[0].bind == [endpoint]
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["tcp://127.0.0.1:1", "tcp://127.9.9.9:*", "tcp://[::1]:5", "tcp://localhost:5", "ipc:///tmp/x"],
+)
+def test_loopback_and_files_stay_on_this_machine(endpoint: str) -> None:
+    """All of 127/8, ::1, localhost and ipc need no insisting."""
+    assert only_this_machine(endpoint)
+
+
+def test_two_outputs_cannot_bind_one_port(tmp_path: Path) -> None:
+    """Found before a socket fails on it."""
+    again = '\n[[output]]\nkind = "push"\nbind = ["tcp://127.0.0.1:5560", "tcp://127.0.0.1:*"]\n'
+    [line] = problems(tmp_path, MINIMAL + again)
+    assert line == 'output[1].bind: "tcp://127.0.0.1:5560" is also bound by output[0]; use another port'
+
+
+def test_toml_date_times_are_taken(tmp_path: Path) -> None:
+    """A TOML date-time means the same as its text; without a time zone it is refused."""
+    text = MINIMAL.replace(
+        "[source]", "[source]\nstart = 2026-11-23T18:00:00.5+01:00\nend = 2026-11-23T17:00:01Z"
+    )
+    source = load(written(tmp_path, text)).source
+    assert str(source.start_at) == "2026-11-23T17:00:00.500000000Z"
+    assert str(source.end_at) == "2026-11-23T17:00:01.000000000Z"
+    [line] = problems(tmp_path, MINIMAL.replace("[source]", "[source]\nstart = 2026-11-23T18:00:00"))
+    assert line == 'source.start: needs a time zone: write "2026-11-23T18:00:00Z"'
+
+
+def test_an_end_before_the_start_is_refused(tmp_path: Path) -> None:
+    """Such a relay would have nothing to do."""
+    text = MINIMAL.replace(
+        "[source]", '[source]\nstart = "2026-11-23T17:00:00Z"\nend = "2026-11-23T16:00:00Z"'
+    )
+    [line] = problems(tmp_path, text)
+    assert line.startswith("source.end: 2026-11-23T16:00:00Z is before start")
+
+
+def test_an_emulator_takes_short_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By setting or by the variable that all Spanner clients know."""
+    short = MINIMAL.replace("[source]", "[source]\nheartbeat_ms = 100")
+    assert problems(tmp_path, short) == ["source.heartbeat_ms: must be 1000 to 300000, is 100"]
+    by_setting = short.replace("[source]", '[source]\nemulator_host = "127.0.0.1:9010"')
+    assert load(written(tmp_path, by_setting)).source.emulator == "127.0.0.1:9010"
+    monkeypatch.setenv("SPANNER_EMULATOR_HOST", "127.0.0.1:9011")
+    assert load(written(tmp_path, short)).source.emulator == "127.0.0.1:9011"
+
+
+@pytest.mark.parametrize(
+    ("topic", "said"),
+    [
+        ("{database}/{tabel}/", '"{tabel}" is not known'),
+        ("{table", 'must end in "/"'),
+        ("{table/", '"{table/" is not known'),
+        ("table}/", '"}" is not known'),
+    ],
+)
+def test_a_wrong_topic_is_refused(tmp_path: Path, topic: str, said: str) -> None:
+    """The template's mistakes are found before anything connects."""
+    [line] = problems(tmp_path, MINIMAL.replace("[source]", f'[source]\ntopic = "{topic}"'))
+    assert said in line
+
+
+def test_the_outputs_options_are_those_given(tmp_path: Path) -> None:
+    """The core's defaults stay the core's: only what is written is handed on."""
+    config = load(written(tmp_path, MINIMAL + "queue_bytes = 1048576\nlinger_ms = 0\n"))
+    assert config.output[0].options == {"queue_bytes": 1048576, "linger_ms": 0}
+
+
+def test_the_schema_knows_every_setting_with_its_words() -> None:
+    """Editors complete and explain from it."""
+    document = schema()
+    json.dumps(document)
+    sections = 0
+    for name, model in document["$defs"].items():
+        sections += 1
+        for setting, described in model["properties"].items():
+            assert described.get("description"), f"{name}.{setting} says nothing about itself"
+    assert sections == 5
+    assert set(document["properties"]) == set(Config.model_fields)
+
+
+def test_a_value_is_never_printed_at_length() -> None:
+    """Whatever was pasted into a setting, the error stays a line."""
+    with pytest.raises(ConfigError) as caught:
+        parse({"source": {"project": "x" * 5000}, "output": []})
+    assert all(len(line) < 250 for line in caught.value.problems)
