@@ -1,1 +1,574 @@
-//! (to come)
+//! A scanner over JSON text: hands out slices of it, copies nothing, builds no tree.
+//!
+//! The grammar is RFC 8259's. Two liberties: control characters inside strings are let through,
+//! and what stands behind a backslash is looked at only when a string is unescaped. Depth is
+//! limited to [`MAX_DEPTH`]. Nothing here panics, whatever the text.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use memchr::memchr2;
+
+/// How deep objects and arrays may nest.
+pub const MAX_DEPTH: u32 = 128;
+
+/// What is wrong with a text, and where. Carries none of the text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct JsonError {
+    /// Byte offset into the text.
+    pub position: usize,
+    /// What was expected there, or met.
+    pub what: &'static str,
+}
+
+/// The scanner's result.
+pub type Result<T> = std::result::Result<T, JsonError>;
+
+/// What kind of value comes next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Kind {
+    Object,
+    Array,
+    String,
+    Number,
+    Bool,
+    Null,
+}
+
+/// A string as it stands between its quotes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RawStr<'a> {
+    /// The text between the quotes, escapes untouched.
+    pub text: &'a str,
+    /// Whether there is a backslash in it.
+    pub has_escapes: bool,
+}
+
+/// Reads one JSON text from front to back.
+///
+/// Objects: `object_start`, then `next_key` until it gives `None`, reading one value after each
+/// key. Arrays: `array_start`, then `next` until it gives `false`, reading one value after each
+/// `true`. Last, `end`. After an error the scanner is of no more use.
+#[derive(Debug, Clone)]
+pub struct Scanner<'a> {
+    text: &'a str,
+    at: usize,
+    depth: u32,
+    /// Nothing has been read since the innermost `{` or `[`: no comma may come.
+    fresh: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner at the start of a text.
+    pub fn new(text: &'a str) -> Self {
+        Self { text, at: 0, depth: 0, fresh: false }
+    }
+
+    /// A scanner over bytes that ought to be UTF-8.
+    pub fn from_bytes(bytes: &'a [u8]) -> Result<Self> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => Ok(Self::new(text)),
+            Err(error) => Err(JsonError { position: error.valid_up_to(), what: "not UTF-8" }),
+        }
+    }
+
+    /// Byte offset of what comes next.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+
+    /// The kind of the value that comes next, judged by its first byte.
+    pub fn kind(&mut self) -> Result<Kind> {
+        match self.peek() {
+            Some(b'{') => Ok(Kind::Object),
+            Some(b'[') => Ok(Kind::Array),
+            Some(b'"') => Ok(Kind::String),
+            Some(b'-' | b'0'..=b'9') => Ok(Kind::Number),
+            Some(b't' | b'f') => Ok(Kind::Bool),
+            Some(b'n') => Ok(Kind::Null),
+            _ => self.fail("expected a value"),
+        }
+    }
+
+    /// Enters an object.
+    pub fn object_start(&mut self) -> Result<()> {
+        self.enter(b'{', "expected an object")
+    }
+
+    /// The next key of the object entered last; `None` leaves the object.
+    pub fn next_key(&mut self) -> Result<Option<RawStr<'a>>> {
+        if self.leave_or_separate(b'}', "expected ',' or '}'")? {
+            return Ok(None);
+        }
+        let key = self.string()?;
+        self.expect(b':', "expected ':'")?;
+        Ok(Some(key))
+    }
+
+    /// Enters an array.
+    pub fn array_start(&mut self) -> Result<()> {
+        self.enter(b'[', "expected an array")
+    }
+
+    /// Whether the array entered last has another element; `false` leaves the array.
+    #[allow(clippy::should_implement_trait)] // it yields no items: the caller reads them
+    pub fn next(&mut self) -> Result<bool> {
+        Ok(!self.leave_or_separate(b']', "expected ',' or ']'")?)
+    }
+
+    /// Reads a string.
+    pub fn string(&mut self) -> Result<RawStr<'a>> {
+        self.expect(b'"', "expected a string")?;
+        let start = self.at;
+        let has_escapes = self.string_rest()?;
+        // The quotes are ASCII, so both ends are character boundaries.
+        Ok(RawStr { text: &self.text[start..self.at - 1], has_escapes })
+    }
+
+    /// Reads a number; its text.
+    pub fn number(&mut self) -> Result<&'a str> {
+        self.peek();
+        let start = self.at;
+        self.number_rest()?;
+        Ok(&self.text[start..self.at])
+    }
+
+    /// Reads `true` or `false`.
+    pub fn boolean(&mut self) -> Result<bool> {
+        let value = self.peek() == Some(b't');
+        self.literal(if value { "true" } else { "false" }, "expected true or false")?;
+        Ok(value)
+    }
+
+    /// Reads `null`.
+    pub fn null(&mut self) -> Result<()> {
+        self.peek();
+        self.literal("null", "expected null")
+    }
+
+    /// Reads one value of any kind; its text without the whitespace around it.
+    pub fn raw_value(&mut self) -> Result<&'a str> {
+        self.peek();
+        let start = self.at;
+        let outside = self.depth;
+        // One bit a level, the innermost lowest: set for an object. 128 levels fit.
+        let mut objects = 0_u128;
+        loop {
+            match self.kind()? {
+                Kind::Object => {
+                    self.object_start()?;
+                    objects = objects << 1 | 1;
+                }
+                Kind::Array => {
+                    self.array_start()?;
+                    objects <<= 1;
+                }
+                Kind::String => {
+                    self.at += 1;
+                    self.string_rest()?;
+                }
+                Kind::Number => self.number_rest()?,
+                Kind::Bool => _ = self.boolean()?,
+                Kind::Null => self.null()?,
+            }
+            // Up to the next value, out of whatever ends here.
+            loop {
+                if self.depth == outside {
+                    return Ok(&self.text[start..self.at]);
+                }
+                let more = if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next()? };
+                if more {
+                    break;
+                }
+                objects >>= 1;
+            }
+        }
+    }
+
+    /// The text must end here.
+    pub fn end(&mut self) -> Result<()> {
+        if self.peek().is_some() { self.fail("expected the end of the text") } else { Ok(()) }
+    }
+
+    /// Skips whitespace and looks at the byte behind it.
+    #[inline]
+    fn peek(&mut self) -> Option<u8> {
+        let bytes = self.text.as_bytes();
+        loop {
+            match bytes.get(self.at) {
+                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
+                other => return other.copied(),
+            }
+        }
+    }
+
+    #[inline]
+    fn expect(&mut self, byte: u8, what: &'static str) -> Result<()> {
+        if self.peek() == Some(byte) {
+            self.at += 1;
+            Ok(())
+        } else {
+            self.fail(what)
+        }
+    }
+
+    fn enter(&mut self, open: u8, what: &'static str) -> Result<()> {
+        self.expect(open, what)?;
+        if self.depth == MAX_DEPTH {
+            return self.fail("nested too deep");
+        }
+        self.depth += 1;
+        self.fresh = true;
+        Ok(())
+    }
+
+    /// True: the innermost object or array ends here. False: another element follows.
+    #[inline]
+    fn leave_or_separate(&mut self, close: u8, what: &'static str) -> Result<bool> {
+        let fresh = std::mem::replace(&mut self.fresh, false);
+        match self.peek() {
+            Some(byte) if byte == close => {
+                self.at += 1;
+                // Only a caller that leaves more than it entered meets zero.
+                self.depth = self.depth.saturating_sub(1);
+                Ok(true)
+            }
+            Some(b',') if !fresh => {
+                self.at += 1;
+                Ok(false)
+            }
+            Some(_) if fresh => Ok(false),
+            _ => self.fail(what),
+        }
+    }
+
+    /// From behind the opening quote to behind the closing one; whether there were escapes.
+    #[inline]
+    fn string_rest(&mut self) -> Result<bool> {
+        let bytes = self.text.as_bytes();
+        let mut has_escapes = false;
+        loop {
+            let rest = bytes.get(self.at..).unwrap_or_default();
+            match memchr2(b'"', b'\\', rest) {
+                None => return self.fail("a string without end"),
+                Some(found) if rest[found] == b'"' => {
+                    self.at += found + 1;
+                    return Ok(has_escapes);
+                }
+                Some(found) => {
+                    self.at += found + 2;
+                    has_escapes = true;
+                }
+            }
+        }
+    }
+
+    fn number_rest(&mut self) -> Result<()> {
+        let bytes = self.text.as_bytes();
+        if bytes.get(self.at) == Some(&b'-') {
+            self.at += 1;
+        }
+        if bytes.get(self.at) == Some(&b'0') {
+            self.at += 1;
+        } else {
+            self.digits()?;
+        }
+        if bytes.get(self.at) == Some(&b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if let Some(b'e' | b'E') = bytes.get(self.at) {
+            self.at += 1;
+            if let Some(b'+' | b'-') = bytes.get(self.at) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Result<()> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        self.at += count;
+        if count == 0 { self.fail("expected a digit") } else { Ok(()) }
+    }
+
+    fn literal(&mut self, word: &'static str, what: &'static str) -> Result<()> {
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        if rest.starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(())
+        } else {
+            self.fail(what)
+        }
+    }
+
+    #[cold]
+    fn fail<T>(&self, what: &'static str) -> Result<T> {
+        Err(JsonError { position: self.at.min(self.text.len()), what })
+    }
+}
+
+impl<'a> RawStr<'a> {
+    /// The string: borrowed where it has no escapes.
+    pub fn to_cow(&self) -> Result<Cow<'a, str>> {
+        if !self.has_escapes {
+            return Ok(Cow::Borrowed(self.text));
+        }
+        let mut out = Vec::with_capacity(self.text.len());
+        self.unescape_into(&mut out)?;
+        // Pieces of a str, and encoded characters between them.
+        let text = String::from_utf8(out).map_err(|_| JsonError { position: 0, what: "not UTF-8" })?;
+        Ok(Cow::Owned(text))
+    }
+
+    /// Appends the string to `out`, as UTF-8. The positions of errors count from its first quote.
+    /// On an error `out` may have been appended to.
+    pub fn unescape_into(&self, out: &mut Vec<u8>) -> Result<()> {
+        let bytes = self.text.as_bytes();
+        let mut at = 0;
+        while let Some(found) = memchr::memchr(b'\\', &bytes[at..]) {
+            out.extend_from_slice(&bytes[at..at + found]);
+            at += found;
+            let (character, length) =
+                escape(&bytes[at..]).ok_or(JsonError { position: at, what: "not an escape" })?;
+            out.extend_from_slice(character.encode_utf8(&mut [0; 4]).as_bytes());
+            at += length;
+        }
+        out.extend_from_slice(&bytes[at..]);
+        Ok(())
+    }
+
+    /// Whether the string is `other`, escapes undone.
+    pub fn is(&self, other: &str) -> bool {
+        if self.has_escapes { self.to_cow().is_ok_and(|text| text == other) } else { self.text == other }
+    }
+}
+
+/// The character that an escape at the start of `bytes` stands for, and the escape's length.
+fn escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let character = match bytes.get(1)? {
+        b'"' => '"',
+        b'\\' => '\\',
+        b'/' => '/',
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unicode_escape(bytes),
+        _ => return None,
+    };
+    Some((character, 2))
+}
+
+/// `\uXXXX`, or two of them that are a surrogate pair.
+fn unicode_escape(bytes: &[u8]) -> Option<(char, usize)> {
+    let hex = |at: usize| -> Option<u32> {
+        bytes
+            .get(at..at + 4)?
+            .iter()
+            .try_fold(0, |value, byte| Some(value << 4 | char::from(*byte).to_digit(16)?))
+    };
+    let first = hex(2)?;
+    if !(0xd800..0xdc00).contains(&first) {
+        return Some((char::from_u32(first)?, 6)); // a low surrogate on its own is no char
+    }
+    if bytes.get(6..8)? != b"\\u" {
+        return None;
+    }
+    let second = hex(8)?;
+    if !(0xdc00..0xe000).contains(&second) {
+        return None;
+    }
+    Some((char::from_u32(0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00))?, 12))
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "not JSON: {} at byte {}", self.what, self.position)
+    }
+}
+
+impl std::error::Error for JsonError {}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_object_is_read_key_by_key() {
+        let mut scanner = Scanner::new(r#" {"a" : [1, -2.5e+3, "x\"y"], "b":null ,"c":{"d":true}, "e":[]} "#);
+        scanner.object_start().unwrap();
+        assert!(scanner.next_key().unwrap().unwrap().is("a"));
+        scanner.array_start().unwrap();
+        assert!(scanner.next().unwrap());
+        assert_eq!(scanner.number().unwrap(), "1");
+        assert!(scanner.next().unwrap());
+        assert_eq!(scanner.number().unwrap(), "-2.5e+3");
+        assert!(scanner.next().unwrap());
+        let text = scanner.string().unwrap();
+        assert_eq!((text.text, text.has_escapes), ("x\\\"y", true));
+        assert_eq!(text.to_cow().unwrap(), "x\"y");
+        assert!(!scanner.next().unwrap());
+        assert!(scanner.next_key().unwrap().unwrap().is("b"));
+        assert_eq!(scanner.kind().unwrap(), Kind::Null);
+        scanner.null().unwrap();
+        assert_eq!(scanner.next_key().unwrap().unwrap().text, "c");
+        assert_eq!(scanner.raw_value().unwrap(), r#"{"d":true}"#);
+        assert_eq!(scanner.next_key().unwrap().unwrap().text, "e");
+        scanner.array_start().unwrap();
+        assert!(!scanner.next().unwrap());
+        assert_eq!(scanner.next_key().unwrap(), None);
+        scanner.end().unwrap();
+    }
+
+    #[test]
+    fn raw_value_takes_exactly_one_value_of_the_grammar() {
+        for text in [
+            "0",
+            "-0",
+            "10.25E-7",
+            "\"\"",
+            "\"\\\\\"",
+            "true",
+            "false",
+            "null",
+            "[]",
+            "{}",
+            "[[],{}]",
+            r#"{"a":{"b":[1,{"c":"]}"}]},"d":"\""}"#,
+            "[ 1 , 2 ]",
+        ] {
+            let padded = format!(" {text} ,");
+            let mut scanner = Scanner::new(&padded);
+            assert_eq!(scanner.raw_value().unwrap(), text);
+            assert_eq!(scanner.end().unwrap_err().position, padded.len() - 1);
+        }
+        for text in [
+            "",
+            "-",
+            "+1",
+            ".5",
+            "1.",
+            "1e",
+            "\"",
+            "\"\\",
+            "\"\\\"",
+            "tru",
+            "nul",
+            "nan",
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1}",
+            "{",
+            "{1:2}",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1]",
+            "{,}",
+            "]",
+            "}",
+        ] {
+            assert!(Scanner::new(text).raw_value().is_err(), "{text}");
+        }
+        let mut leading_zero = Scanner::new("01");
+        assert_eq!(leading_zero.raw_value().unwrap(), "0");
+        assert!(leading_zero.end().is_err());
+    }
+
+    #[test]
+    fn escapes_are_undone_and_wrong_ones_refused() {
+        let read = |text| Scanner::new(text).string().unwrap().to_cow().map(Cow::into_owned);
+        assert_eq!(read(r#""\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00ü""#).unwrap(), "\"\\/\u{8}\u{c}\n\r\té😀ü");
+        for wrong in [
+            r#""\x""#,
+            r#""\u12""#,
+            r#""\u12g4""#,
+            r#""\ud83d""#,
+            r#""\ud83dxx""#,
+            r#""\ude00""#,
+            r#""\ud83d\u0041""#,
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(Scanner::new(r#""ab\q""#).string().unwrap().to_cow().unwrap_err().position, 2);
+    }
+
+    #[test]
+    fn depth_is_limited_counting_what_was_entered_before() {
+        let nested = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(Scanner::new(&nested(128)).raw_value().is_ok());
+        assert_eq!(Scanner::new(&nested(129)).raw_value().unwrap_err().what, "nested too deep");
+        let text = nested(129);
+        let mut scanner = Scanner::new(&text);
+        scanner.array_start().unwrap();
+        assert!(scanner.next().unwrap());
+        assert!(scanner.raw_value().is_err());
+        let wide = format!("[{}]", vec!["{}"; 1_000].join(","));
+        assert!(Scanner::new(&wide).raw_value().is_ok());
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf8_are_refused_where_they_stop_being() {
+        assert_eq!(
+            Scanner::from_bytes(b"\"ab\xff\"").unwrap_err(),
+            JsonError { position: 3, what: "not UTF-8" }
+        );
+        assert_eq!(Scanner::from_bytes(b"[]").unwrap().raw_value().unwrap(), "[]");
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused_but_never_panics(text in r#"[\[\]{}",:\\eE0-9.+\-truefalsn u\n]{0,60}"#) {
+            let mut scanner = Scanner::new(&text);
+            if let Ok(value) = scanner.raw_value() {
+                // What was accepted is a value on its own too.
+                let mut again = Scanner::new(value);
+                prop_assert_eq!(again.raw_value().unwrap(), value);
+                again.end().unwrap();
+            }
+            for start in 0..text.len() {
+                let mut scanner = Scanner::new(&text[start..]);
+                let _ = scanner.string().map(|string| string.to_cow());
+                let mut scanner = Scanner::new(&text[start..]);
+                let _ = scanner.number();
+                let _ = (scanner.next_key(), scanner.next(), scanner.boolean(), scanner.null(), scanner.end());
+                let mut scanner = Scanner::new(&text[start..]);
+                // Also after an error, which may have left it anywhere.
+                let _ = (scanner.string(), scanner.number(), scanner.raw_value(), scanner.boolean(), scanner.null());
+            }
+        }
+
+        #[test]
+        fn a_string_survives_being_escaped(text in any::<String>(), escape_all in any::<bool>()) {
+            let mut quoted = String::from("\"");
+            for character in text.chars() {
+                if escape_all || matches!(character, '"' | '\\') {
+                    for unit in character.encode_utf16(&mut [0; 2]) {
+                        write!(quoted, "\\u{unit:04x}").unwrap();
+                    }
+                } else {
+                    quoted.push(character);
+                }
+            }
+            quoted.push('"');
+            let mut scanner = Scanner::new(&quoted);
+            let string = scanner.string().unwrap();
+            prop_assert_eq!(string.to_cow().unwrap(), text.as_str());
+            prop_assert!(string.is(&text));
+            scanner.end().unwrap();
+        }
+    }
+}
