@@ -1,0 +1,75 @@
+"""What the source, the store and the relay tell each other about partitions. Plain data, no I/O."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from spanwire._core import Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class StreamIdentity:
+    """Which change stream: progress of one is worth nothing to another."""
+
+    project: str
+    instance: str
+    database: str
+    stream: str
+
+    def __str__(self) -> str:
+        """The stream's resource path."""
+        return (
+            f"projects/{self.project}/instances/{self.instance}"
+            f"/databases/{self.database}/changeStreams/{self.stream}"
+        )
+
+
+class State(StrEnum):
+    """The life of a partition; it only ever goes forward."""
+
+    CREATED = "created"  # known from a child partitions record, waits for its parents
+    SCHEDULED = "scheduled"  # all its parents have finished: it may be read
+    RUNNING = "running"  # owned, under an epoch
+    FINISHED = "finished"  # ended in children, and everything before was handed over
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionRecord:
+    """A partition as the store keeps it."""
+
+    token: str
+    start: Timestamp
+    """Its first timestamp."""
+    parents: tuple[str, ...] = ()
+    state: State = State.CREATED
+    position: Timestamp | None = None
+    """All its changes up to here have been handed over; None before the first."""
+    epoch: int = 0
+    """Number of its last ownership; 0 before the first."""
+
+    @property
+    def resume_at(self) -> Timestamp:
+        """Where reading goes on, inclusive: what was sent at this very timestamp is sent again."""
+        return self.start if self.position is None else max(self.position, self.start)
+
+    def with_state(self, state: State) -> PartitionRecord:
+        """The same partition, in another state."""
+        return replace(self, state=state)
+
+    def advanced(self, position: Timestamp | None) -> PartitionRecord:
+        """The same partition, further on; a position never goes back."""
+        if position is None or (self.position is not None and position <= self.position):
+            return self
+        return replace(self, position=position)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A position reached by one partition under one epoch."""
+
+    token: str
+    epoch: int
+    position: Timestamp
+
+

@@ -1,0 +1,227 @@
+"""The partitions of a stream and what may happen to them: pure rules, no I/O, no clock.
+
+A partition is created (known), scheduled (all its parents have finished), running (owned and read),
+finished (it ended in children, and everything before was handed over). `Lineage` keeps them and
+answers what may run next and how far the stream is complete. `Reading` keeps one query of one
+partition and answers, when its stream ends, what that end means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+
+from spanwire._core import Timestamp
+from spanwire.records import PartitionRecord, State
+
+
+class Lineage:
+    """All partitions that matter: unfinished ones, and finished ones that a child still waits beside.
+
+    `end`: the requested end, inclusive; a partition that has been read up to it is complete for this
+    run but not finished, so that a later run with a later end finds it where it stopped.
+    """
+
+    def __init__(self, partitions: Iterable[PartitionRecord] = (), end: Timestamp | None = None) -> None:
+        self._partitions: dict[str, PartitionRecord] = {}
+        self._end = end
+        self._complete: set[str] = set()
+        self._watermark: Timestamp | None = None
+        for partition in partitions:
+            self._put(partition)
+
+    def __len__(self) -> int:
+        """How many partitions are known."""
+        return len(self._partitions)
+
+    def __getitem__(self, token: str) -> PartitionRecord:
+        """The partition as it is now; KeyError where it is not known."""
+        return self._partitions[token]
+
+    def __contains__(self, token: str) -> bool:
+        """Whether it is known."""
+        return token in self._partitions
+
+    def all(self) -> list[PartitionRecord]:
+        """All partitions, in the order they became known."""
+        return list(self._partitions.values())
+
+    def add(self, children: Iterable[PartitionRecord]) -> None:
+        """Take in partitions as they became known. One that is known already is left as it is."""
+        for child in children:
+            if child.token not in self._partitions:
+                self._put(child)
+
+    def ready(self) -> list[str]:
+        """Created partitions whose parents have all finished: they may be scheduled.
+
+        A parent that is not known has not finished: its own parent has yet to name it. Roots have no parents.
+        """
+        return [
+            one.token
+            for one in self._partitions.values()
+            if one.state is State.CREATED and all(self._has_finished(parent) for parent in one.parents)
+        ]
+
+    def scheduled(self) -> list[str]:
+        """Partitions that may be read now and are not yet."""
+        return [one.token for one in self._partitions.values() if one.state is State.SCHEDULED]
+
+    def schedule(self, token: str) -> None:
+        """CREATED to SCHEDULED."""
+        self._step(token, State.CREATED, State.SCHEDULED)
+
+    def own(self, owned: PartitionRecord) -> None:
+        """SCHEDULED, or RUNNING under an older epoch, to RUNNING as the store now has it."""
+        known = self._partitions[owned.token]
+        if known.state not in (State.SCHEDULED, State.RUNNING) or owned.state is not State.RUNNING:
+            raise ValueError(f"a partition cannot be owned while {known.state.value}")
+        if owned.epoch <= known.epoch:
+            raise ValueError(f"epoch {owned.epoch} is not after {known.epoch}")
+        self._put(owned.advanced(known.position))
+
+    def advance(self, token: str, position: Timestamp | None) -> bool:
+        """Move a RUNNING partition's position; whether it moved. It never goes back."""
+        known = self._partitions[token]
+        moved = known.advanced(position)
+        if known.state is not State.RUNNING or moved is known:
+            return False
+        self._put(moved)
+        return True
+
+    def finish(self, token: str) -> None:
+        """RUNNING to FINISHED. ValueError unless a child of it is known: its lineage would be lost."""
+        if not any(token in one.parents for one in self._partitions.values()):
+            raise ValueError("a partition finishes only in children")
+        self._step(token, State.RUNNING, State.FINISHED)
+        self._complete.discard(token)
+
+    def complete(self, token: str) -> None:
+        """A partition has been read, and handed over, up to the requested end."""
+        if self._end is None:
+            raise ValueError("there is no end to have reached")
+        if self._partitions[token].state is State.FINISHED:
+            raise ValueError("a partition that ended in children is finished, not complete")
+        self._complete.add(token)
+
+    def is_complete(self, token: str) -> bool:
+        """Whether it needs no more reading in this run: read to the end, or it goes on only after it."""
+        known = self._partitions[token]
+        return token in self._complete or (self._end is not None and known.resume_at > self._end)
+
+    def done(self) -> bool:
+        """Whether all partitions have finished or reached the requested end.
+
+        A child that starts within the range waits for its parents, so those decide for it.
+        """
+        return self._end is not None and all(
+            one.state is State.FINISHED or self.is_complete(one.token) for one in self._partitions.values()
+        )
+
+    def forgettable(self) -> list[str]:
+        """Finished partitions that nothing needs any more: every child that names them may run already.
+
+        Such a child was scheduled when its last parent had finished, so none can arrive again either.
+        """
+        awaited = {
+            parent
+            for one in self._partitions.values()
+            if one.state is State.CREATED
+            for parent in one.parents
+        }
+        return [
+            one.token
+            for one in self._partitions.values()
+            if one.state is State.FINISHED and one.token not in awaited
+        ]
+
+    def forget(self, tokens: Iterable[str]) -> None:
+        """Drop finished partitions."""
+        for token in tokens:
+            if self._partitions[token].state is not State.FINISHED:
+                raise ValueError("only a finished partition can be forgotten")
+            del self._partitions[token]
+
+    def watermark(self) -> Timestamp | None:
+        """All changes of the stream up to here have been handed over; None before there are partitions.
+
+        The least position of all that have not finished, a waiting child counting with its start.
+        It never goes back.
+        """
+        positions = [one.resume_at for one in self._partitions.values() if one.state is not State.FINISHED]
+        if positions:
+            least = min(positions)
+            if self._watermark is None or least > self._watermark:
+                self._watermark = least
+        return self._watermark
+
+    def _has_finished(self, token: str) -> bool:
+        known = self._partitions.get(token)
+        return known is not None and known.state is State.FINISHED
+
+    def _step(self, token: str, before: State, after: State) -> None:
+        known = self._partitions[token]
+        if known.state is not before:
+            raise ValueError(f"a partition cannot become {after.value} while {known.state.value}")
+        self._put(known.with_state(after))
+
+    def _put(self, partition: PartitionRecord) -> None:
+        self._partitions[partition.token] = partition
+
+
+class Ending(Enum):
+    """What the end of a query's stream means for its partition."""
+
+    CHILDREN = auto()  # it ended in children: store them, then finish it
+    END = auto()  # everything up to the requested end has been read
+    AGAIN = auto()  # neither: read again from the last timestamp seen
+
+
+@dataclass
+class Reading:
+    """One query of one partition, as far as it decides what its end means.
+
+    A stream may end cleanly without having said anything of the kind: a server that goes away, a
+    proxy, an emulator's slice. Only child records, or the requested end, end a partition.
+    """
+
+    start: Timestamp
+    end: Timestamp | None = None
+    last: Timestamp | None = None
+    children: int = 0
+
+    def saw(self, last: Timestamp | None, children: int = 0) -> None:
+        """Records arrived: the newest timestamp among them, and how many child partitions they name."""
+        if last is not None and (self.last is None or last > self.last):
+            self.last = last
+        self.children += children
+
+    @property
+    def progressed(self) -> bool:
+        """Whether anything newer than its start arrived."""
+        return self.children > 0 or (self.last is not None and self.last > self.start)
+
+    def ended(self, now: Timestamp) -> Ending:
+        """What a clean end of stream means.
+
+        A bounded query may bring no record at its end at all, so waiting for one would loop for
+        ever; one that was cut short must not count as complete. So it is complete when a record at
+        or past the end was seen, or when the end lies in the past and nothing new came any more.
+        """
+        if self.children:
+            return Ending.CHILDREN
+        if self.end is not None:
+            if self.last is not None and self.last >= self.end:
+                return Ending.END
+            if now >= self.end and not self.progressed:
+                return Ending.END
+        return Ending.AGAIN
+
+
+def newborn(start: Timestamp, partitions: Sequence[tuple[str, Sequence[str]]]) -> list[PartitionRecord]:
+    """The partitions that a child partitions record names, as (token, parent tokens), each once."""
+    known: dict[str, PartitionRecord] = {}
+    for token, parents in partitions:
+        known.setdefault(token, PartitionRecord(token=token, start=start, parents=tuple(parents)))
+    return list(known.values())
