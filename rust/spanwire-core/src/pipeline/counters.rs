@@ -21,6 +21,8 @@ pub struct Counters {
     pub heartbeats: AtomicU64,
     /// Changes that could not be decoded.
     pub undecodable: AtomicU64,
+    /// Values that did not fit their column's type, or whose type is not known: sent as JSON text.
+    pub misfits: AtomicU64,
 }
 
 impl Counters {

@@ -1,6 +1,7 @@
 //! One flow: the messages of one topic from one partition under one epoch, numbered without holes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::change::{DataChangeRecord, RecordVersion};
@@ -30,15 +31,16 @@ pub struct Flow {
     /// Which of the output's senders: a topic always goes through the same one.
     pub sender: usize,
     sequence: u64,
+    /// Kept between messages for what it has learned of the values' order.
+    body: Body,
     open: Option<Open>,
     /// The sender's count at which this flow's last queued message has gone out.
     pub queued: u64,
 }
 
-/// A message that is being filled.
+/// A message that is being filled, in the flow's body.
 #[derive(Debug)]
 struct Open {
-    body: Body,
     columns: Arc<Columns>,
     first: RecordVersion,
     last: RecordVersion,
@@ -57,7 +59,7 @@ pub struct Received {
 
 impl Flow {
     pub fn new(id: u64, topic: Arc<[u8]>, sender: usize) -> Self {
-        Self { id, topic, sender, sequence: 0, open: None, queued: 0 }
+        Self { id, topic, sender, sequence: 0, body: Body::default(), open: None, queued: 0 }
     }
 
     /// Whether a message is being filled.
@@ -86,39 +88,39 @@ impl Flow {
         }
         let last_number = u32::try_from(record.mods.len() - 1).unwrap_or(u32::MAX);
         if let Some(open) = &mut self.open {
-            open.body.append(record, columns, lane.values)?;
+            self.body.append(record, columns, lane.values)?;
             set_version(&mut open.last, record, last_number);
-        } else {
-            let mut body = Body::with_buffer(pool.take(lane.batch.bytes));
-            if let Err(error) = body.append(record, columns, lane.values) {
-                pool.give(body.into_buffer());
-                return Err(error);
-            }
-            self.open = Some(Open {
-                body,
-                columns: Arc::clone(columns),
-                first: record.version(0),
-                last: record.version(last_number),
-                opened: received.at,
-                received_at: received.unix_nanos,
-            });
+            return Ok(());
         }
+        self.body.replace_buffer(pool.take(lane.batch.bytes));
+        if let Err(error) = self.body.append(record, columns, lane.values) {
+            pool.give(self.body.replace_buffer(Vec::new()));
+            return Err(error);
+        }
+        self.open = Some(Open {
+            columns: Arc::clone(columns),
+            first: record.version(0),
+            last: record.version(last_number),
+            opened: received.at,
+            received_at: received.unix_nanos,
+        });
         Ok(())
     }
 
     /// Whether the open message has reached a bound.
     pub fn is_due(&self, batch: &Batch, now: Instant) -> bool {
         self.open.as_ref().is_some_and(|open| {
-            open.body.len() >= batch.bytes
-                || open.body.count() >= batch.changes
+            self.body.len() >= batch.bytes
+                || self.body.count() >= batch.changes
                 || now.saturating_duration_since(open.opened) >= batch.delay
         })
     }
 
-    /// Closes the open message, if there is one.
-    pub fn close(&mut self, origin: &Origin, lane: &Lane) -> Option<Message> {
-        let Open { body, columns, first, last, received_at, .. } = self.open.take()?;
-        let changes = body.count();
+    /// Closes the open message, if there is one; counts values that did not fit their type.
+    pub fn close(&mut self, origin: &Origin, lane: &Lane, misfits: &AtomicU64) -> Option<Message> {
+        let Open { columns, first, last, received_at, .. } = self.open.take()?;
+        let changes = self.body.count();
+        misfits.fetch_add(self.body.misfits(), Ordering::Relaxed);
         let header = Header {
             kind: Kind::Changes,
             values: lane.values,
@@ -133,7 +135,7 @@ impl Flow {
             last: Some(last),
             ..Header::default()
         };
-        let frames = (columns.frame(), body.into_buffer());
+        let frames = (columns.frame(), self.body.replace_buffer(Vec::new()));
         Some(self.message(&header, frames, changes))
     }
 
@@ -146,8 +148,8 @@ impl Flow {
             sequence: self.sequence,
             received_at: received.unix_nanos,
             partition: origin.partition,
-            first: Some(letter.version.clone()),
-            last: Some(letter.version.clone()),
+            first: letter.version.clone(),
+            last: letter.version.clone(),
             ..Header::default()
         };
         self.message(&header, (Arc::from([]), letter.encode()), 0)

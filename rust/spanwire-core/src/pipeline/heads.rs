@@ -121,7 +121,7 @@ impl Heads {
             .map(|(id, progress)| envelope::TickPartition {
                 id: *id,
                 epoch: progress.epoch,
-                starts_at: Some(progress.starts_at),
+                starts_at: progress.starts_at,
                 position: progress.position,
                 parents: progress.parents.clone(),
                 state: progress.state,

@@ -164,7 +164,7 @@ impl Intake {
             let flow = self.lanes[index].by_table.get_mut(&*record.table_name).expect("made above");
             flow.write(record, &columns, &lane.settings, &shared.pool, received)?;
             if flow.is_due(&lane.settings.batch, received.at)
-                && let Some(message) = flow.close(origin, &lane.settings)
+                && let Some(message) = flow.close(origin, &lane.settings, &shared.counters.misfits)
             {
                 enqueue(&shared, index, flow, message)?;
             }
@@ -186,7 +186,7 @@ impl Intake {
 
     fn close(&mut self, lane: usize, table: &str) -> Result<()> {
         let Some(flow) = self.lanes[lane].by_table.get_mut(table) else { return Ok(()) };
-        match flow.close(&self.origin, &self.shared.lanes[lane].settings) {
+        match flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits) {
             Some(message) => enqueue(&self.shared, lane, flow, message),
             None => Ok(()),
         }
@@ -205,7 +205,7 @@ impl Intake {
         if !sequence.is_empty() && self.window.contains(commit, &transaction, &sequence) {
             return Ok(());
         }
-        let letter = DeadLetter { version, table: table.clone(), reason: what.clone(), raw: row.to_vec() };
+        let letter = DeadLetter { version: Some(version), table: table.clone(), reason: what.clone(), raw: row.to_vec() };
         for lane in 0..self.lanes.len() {
             let shared = &self.shared;
             let flow = self.lanes[lane]
@@ -226,7 +226,7 @@ impl Intake {
     pub fn close_all(&mut self) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             for flow in lane.by_table.values_mut() {
-                if let Some(message) = flow.close(&self.origin, &self.shared.lanes[index].settings) {
+                if let Some(message) = flow.close(&self.origin, &self.shared.lanes[index].settings, &self.shared.counters.misfits) {
                     enqueue(&self.shared, index, flow, message)?;
                 }
             }
@@ -240,7 +240,7 @@ impl Intake {
             let settings = &self.shared.lanes[index].settings;
             for flow in lane.by_table.values_mut().filter(|flow| flow.is_open()) {
                 if flow.is_due(&settings.batch, received.at) {
-                    if let Some(message) = flow.close(&self.origin, settings) {
+                    if let Some(message) = flow.close(&self.origin, settings, &self.shared.counters.misfits) {
                         enqueue(&self.shared, index, flow, message)?;
                     }
                 } else {
@@ -260,7 +260,7 @@ impl Intake {
         for flow in self.lanes[lane].by_table.values_mut().filter(|flow| flow.is_open() && flow.sender == sender) {
             if flow.queued > taken {
                 waiting = true;
-            } else if let Some(message) = flow.close(&self.origin, &self.shared.lanes[lane].settings) {
+            } else if let Some(message) = flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits) {
                 out.push(message);
             }
         }
