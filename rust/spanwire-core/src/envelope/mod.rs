@@ -1,1 +1,52 @@
-//! (to come)
+//! The wire format: what a consumer receives, as `envelope.capnp` lays it out.
+//!
+//! | frame | here |
+//! |---|---|
+//! | header | [`Header`], [`set_sent_at`] |
+//! | columns | [`Columns`] |
+//! | body: changes | [`Body`] writes, [`read`] reads |
+//! | body: tick, dead letter | [`Tick`], [`DeadLetter`] |
+//!
+//! Changes are written by an arena of our own, straight into the buffer that the socket sends;
+//! the frames of which there is one a message, or fewer, by the generated builders of the
+//! `capnp` crate. Nothing outside this module knows Cap'n Proto.
+
+mod arena;
+mod base64;
+mod body;
+mod columns;
+mod cursor;
+mod dead_letter;
+mod header;
+mod object;
+pub mod read;
+mod tick;
+mod value;
+
+#[rustfmt::skip]
+#[doc(hidden)]
+#[allow(missing_docs, unreachable_patterns, clippy::all, clippy::pedantic)]
+pub mod envelope_capnp;
+
+pub use body::{Body, Values};
+pub use columns::{Columns, partition_hash};
+pub use dead_letter::DeadLetter;
+pub use header::{FORMAT_MAJOR, Header, Kind, set_sent_at};
+pub use tick::{FlowHead, Move, PartitionId, PartitionState, Relay, Tick, TickPartition};
+
+use capnp::message::ReaderOptions;
+
+use crate::error::Error;
+
+/// Limits for reading one frame with the generated readers: a message may look at each of its
+/// words a few times, not more, and lists and structs nest as deep as the schema can.
+fn options_for(frame: &[u8], mut options: ReaderOptions) -> ReaderOptions {
+    options.traversal_limit_in_words(Some(frame.len() / 8 * 4 + 64));
+    options.nesting_limit(32);
+    options
+}
+
+/// A frame that the generated readers refuse.
+fn malformed(what: &str, error: &capnp::Error) -> Error {
+    Error::format(format!("{what}: {error}"))
+}

@@ -1,0 +1,112 @@
+//! Base64 as Spanner writes bytes: the standard alphabet, padded (RFC 4648, section 4).
+//!
+//! Strict: what it accepts encodes back to the same text, so nothing is lost by decoding.
+
+/// Marks what is not in the alphabet.
+const NONE: u32 = 1 << 31;
+
+/// For each of four letters of a group, its bits where they belong in the group's 24.
+static GROUP: [[u32; 256]; 4] = [table(18), table(12), table(6), table(0)];
+
+const fn table(shift: u32) -> [u32; 256] {
+    let alphabet = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut table = [NONE; 256];
+    let mut value = 0;
+    while value < 64 {
+        table[alphabet[value as usize] as usize] = value << shift;
+        value += 1;
+    }
+    table
+}
+
+fn letter(place: usize, letter: u8) -> u32 {
+    GROUP[place][usize::from(letter)]
+}
+
+/// Appends the bytes that `text` means. On false, `out` may have grown by some of them.
+pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
+    let (groups, []) = text.as_chunks::<4>() else { return false };
+    let Some((last, groups)) = groups.split_last() else { return true };
+    out.reserve(text.len() / 4 * 3 + 8);
+    for &[a, b, c, d] in groups {
+        let bits = letter(0, a) | letter(1, b) | letter(2, c) | letter(3, d);
+        if bits & NONE != 0 {
+            return false;
+        }
+        out.extend_from_slice(&bits.to_be_bytes()[1..]);
+    }
+    let (bits, length) = match *last {
+        [a, b, b'=', b'='] => (letter(0, a) | letter(1, b), 1),
+        [a, b, c, b'='] => (letter(0, a) | letter(1, b) | letter(2, c), 2),
+        [a, b, c, d] => (letter(0, a) | letter(1, b) | letter(2, c) | letter(3, d), 3),
+    };
+    let bytes = bits.to_be_bytes();
+    // What is left over behind the last byte has to be zero, or another text would mean the same.
+    if bits & NONE != 0 || bytes[1 + length..].iter().any(|&left| left != 0) {
+        return false;
+    }
+    out.extend_from_slice(&bytes[1..=length]);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn encode(bytes: &[u8]) -> String {
+        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+        let mut text = String::new();
+        for chunk in bytes.chunks(3) {
+            let bits =
+                chunk.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
+            for place in 0..4 {
+                let value = (bits >> (18 - 6 * place) & 63) as usize;
+                text.push(if place <= chunk.len() { char::from(ALPHABET[value]) } else { '=' });
+            }
+        }
+        text
+    }
+
+    #[test]
+    fn the_vectors_of_rfc_4648_decode() {
+        for (text, bytes) in [
+            ("", ""),
+            ("Zg==", "f"),
+            ("Zm8=", "fo"),
+            ("Zm9v", "foo"),
+            ("Zm9vYg==", "foob"),
+            ("Zm9vYmFy", "foobar"),
+        ] {
+            let mut out = Vec::new();
+            assert!(decode(text.as_bytes(), &mut out), "{text}");
+            assert_eq!(out, bytes.as_bytes());
+        }
+    }
+
+    #[test]
+    fn what_would_not_encode_back_to_itself_is_refused() {
+        for text in
+            ["Z", "Zg", "Zg=", "Zh==", "Zm9=", "Zg==Zg==", "Z===", "====", "Zm-_", "Zm9v\n", "Zm 9", "=Zm9"]
+        {
+            assert!(!decode(text.as_bytes(), &mut Vec::new()), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_survive_their_text(bytes in proptest::collection::vec(any::<u8>(), 0..100)) {
+            let mut out = Vec::new();
+            prop_assert!(decode(encode(&bytes).as_bytes(), &mut out));
+            prop_assert_eq!(out, bytes);
+        }
+
+        #[test]
+        fn a_text_that_decodes_is_the_only_one_for_its_bytes(text in "[A-Da-d0-3+/=]{0,12}") {
+            let mut out = Vec::new();
+            if decode(text.as_bytes(), &mut out) {
+                prop_assert_eq!(encode(&out), text);
+            }
+        }
+    }
+}

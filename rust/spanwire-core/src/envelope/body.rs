@@ -1,0 +1,234 @@
+//! The body of changes: one framed message per data change record, one after the other, in the
+//! buffer that the socket sends.
+
+use super::arena::{Arena, MAX_WORDS, Pointer, WORD, tag};
+use super::columns::Columns;
+use super::cursor::Broken;
+use super::object::{ModWriter, Place, Scratch};
+use crate::change::{DataChangeRecord, Mod, ModType, ValueCaptureType};
+use crate::error::{Error, Result};
+
+/// How the values of changes are written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Values {
+    /// Typed cells.
+    #[default]
+    Typed,
+    /// The JSON text as Spanner sent it.
+    Json,
+}
+
+// Sizes and places as `capnp compile -ocapnp` lists them; the differential tests hold them.
+const RECORD_DATA_WORDS: u16 = 5;
+const RECORD_POINTERS: u16 = 4;
+const MOD_DATA_WORDS: u16 = 1;
+const MOD_POINTERS: u16 = 4;
+const MOD_WORDS: u32 = 5;
+const RECORD: u32 = 1;
+const RECORD_TEXTS: u32 = RECORD + RECORD_DATA_WORDS as u32;
+const MAX_MODS: usize = MAX_WORDS / 2 / MOD_WORDS as usize;
+/// JSON text of a record beyond this is refused: values grow up to eightfold (an array of short
+/// numbers), and a segment has its limit.
+const MAX_JSON: usize = MAX_WORDS * WORD / 8;
+
+/// A body that is being filled.
+#[derive(Debug, Default)]
+pub struct Body {
+    buffer: Vec<u8>,
+    count: u32,
+    misfits: u64,
+    scratch: Scratch,
+}
+
+impl Body {
+    /// An empty body that fills `buffer`, whose content is discarded.
+    pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
+        buffer.clear();
+        Self { buffer, ..Self::default() }
+    }
+
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Whether nothing was appended.
+    pub fn is_empty(&self) -> bool {
+        self.buffer.is_empty()
+    }
+
+    /// Number of changes (mods) in it.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Number of values in it that did not fit their column's type, or whose type is not known,
+    /// and that are JSON text for that reason.
+    pub fn misfits(&self) -> u64 {
+        self.misfits
+    }
+
+    /// The frame.
+    pub fn into_buffer(self) -> Vec<u8> {
+        self.buffer
+    }
+
+    /// The frame; the body goes on, empty, in `next`, whose content is discarded.
+    pub fn replace_buffer(&mut self, mut next: Vec<u8>) -> Vec<u8> {
+        next.clear();
+        self.count = 0;
+        self.misfits = 0;
+        std::mem::replace(&mut self.buffer, next)
+    }
+
+    /// Appends a record with all its mods.
+    ///
+    /// `columns` are the record's; a body's records share them. Where the JSON is broken:
+    /// [`Error::Undecodable`], and the body is as it was before.
+    pub fn append(&mut self, record: &DataChangeRecord<'_>, columns: &Columns, values: Values) -> Result<()> {
+        self.append_mods(record, (0..).zip(record.mods.iter().copied()), record.mods.len(), columns, values)
+    }
+
+    /// Appends a record with these of its mods, `count` of them, each with its number in the record.
+    pub(super) fn append_mods<'m>(
+        &mut self,
+        record: &DataChangeRecord<'_>,
+        mods: impl Iterator<Item = (u32, Mod<'m>)> + Clone,
+        count: usize,
+        columns: &Columns,
+        values: Values,
+    ) -> Result<()> {
+        let before = (self.buffer.len(), self.misfits);
+        let result = self.write(record, mods, count, columns, values);
+        if result.is_err() {
+            self.buffer.truncate(before.0);
+            self.misfits = before.1;
+        }
+        result
+    }
+
+    fn write<'m>(
+        &mut self,
+        record: &DataChangeRecord<'_>,
+        mods: impl Iterator<Item = (u32, Mod<'m>)> + Clone,
+        count: usize,
+        columns: &Columns,
+        values: Values,
+    ) -> Result<()> {
+        let json: usize = mods
+            .clone()
+            .map(|(_, each)| each.keys.len() + each.new_values.len() + each.old_values.len())
+            .sum();
+        let (Some(count), true) = (self.more(count), json <= MAX_JSON) else {
+            return Err(undecodable(record, 0, "a record too large for a message".into()));
+        };
+        self.buffer.reserve(json + (count - self.count) as usize * (MOD_WORDS as usize + 3) * WORD + 256);
+        if self.scratch.hash != columns.hash() {
+            self.scratch.hash = columns.hash();
+            self.scratch.key_order.reset(columns.key.fields.len());
+            self.scratch.rest_order.reset(columns.rest.fields.len());
+        }
+        let mut arena = Arena::begin(&mut self.buffer, RECORD_DATA_WORDS, RECORD_POINTERS);
+        let mut position = write_record(&mut arena, record, count - self.count);
+        for (number, each) in mods {
+            match values {
+                Values::Json => write_json(&mut arena, position, number, &each),
+                Values::Typed => {
+                    let mut writer = ModWriter::new(&mut arena, &mut self.scratch);
+                    let lists = write_lists(&mut writer, &each, columns)
+                        .map_err(|(place, broken)| broken_json(record, number, place, broken))?;
+                    self.misfits += writer.misfits;
+                    arena.set(position, u64::from(number));
+                    for (place, list) in (1..).zip(lists) {
+                        arena.set_pointer(position + place, list);
+                    }
+                }
+            }
+            position += MOD_WORDS;
+            if arena.position() as usize > MAX_WORDS {
+                return Err(undecodable(record, number, "a record too large for a message".into()));
+            }
+        }
+        arena.finish();
+        self.count = count;
+        Ok(())
+    }
+
+    /// The count with this many mods more; none where a record cannot hold them.
+    fn more(&self, mods: usize) -> Option<u32> {
+        let mods = u32::try_from(mods).ok().filter(|&mods| mods as usize <= MAX_MODS)?;
+        self.count.checked_add(mods)
+    }
+}
+
+/// All of a record but its mods; returns where the first mod is.
+fn write_record(arena: &mut Arena<'_>, record: &DataChangeRecord<'_>, mods: u32) -> u32 {
+    let mod_type: u64 = match record.mod_type {
+        ModType::Insert => 1,
+        ModType::Update => 2,
+        ModType::Delete => 3,
+    };
+    let capture: u64 = match record.value_capture_type {
+        ValueCaptureType::OldAndNewValues => 1,
+        ValueCaptureType::NewRow => 2,
+        ValueCaptureType::NewValues => 3,
+        ValueCaptureType::NewRowAndOldValues => 4,
+    };
+    arena.set(RECORD, record.commit_timestamp.seconds.cast_unsigned());
+    arena.set(RECORD + 1, u64::from(record.commit_timestamp.nanos) | mod_type << 32 | capture << 48);
+    let flags = u64::from(record.is_last_record_in_transaction_in_partition)
+        | u64::from(record.is_system_transaction) << 1;
+    arena.set(RECORD + 2, flags);
+    arena.set(RECORD + 3, record.number_of_records_in_transaction.cast_unsigned());
+    arena.set(RECORD + 4, record.number_of_partitions_in_transaction.cast_unsigned());
+    for (place, text) in (RECORD_TEXTS..).zip([
+        &record.server_transaction_id,
+        &record.record_sequence,
+        &record.transaction_tag,
+    ]) {
+        let text = arena.text(text.as_bytes());
+        arena.set_pointer(place, text);
+    }
+    let position = arena.position();
+    arena.push(tag(mods, MOD_DATA_WORDS, MOD_POINTERS));
+    let words = mods * MOD_WORDS;
+    arena.set_pointer(RECORD_TEXTS + 3, Pointer::structures(position, words));
+    arena.zeros(words)
+}
+
+fn write_json(arena: &mut Arena<'_>, position: u32, number: u32, each: &Mod<'_>) {
+    arena.set(position, u64::from(number) | 1 << 32);
+    for (place, text) in (1..).zip([each.keys, each.new_values, each.old_values]) {
+        let text = arena.text(text.as_bytes());
+        arena.set_pointer(position + place, text);
+    }
+}
+
+fn write_lists(
+    writer: &mut ModWriter<'_, '_>,
+    each: &Mod<'_>,
+    columns: &Columns,
+) -> std::result::Result<[Pointer; 4], (Place, Broken)> {
+    let mut list = |text, role, place| writer.object(text, role, place).map_err(|broken| (place, broken));
+    Ok([
+        list(each.keys, &columns.key, Place::Keys)?,
+        list(each.new_values, &columns.rest, Place::NewValues)?,
+        list(each.old_values, &columns.rest, Place::OldValues)?,
+        writer.others(),
+    ])
+}
+
+#[cold]
+fn broken_json(record: &DataChangeRecord<'_>, number: u32, place: Place, broken: Broken) -> Error {
+    let what = format!("{} is not JSON: {} at byte {}", place.name(), broken.what, broken.at);
+    undecodable(record, number, what)
+}
+
+#[cold]
+fn undecodable(record: &DataChangeRecord<'_>, number: u32, what: String) -> Error {
+    Error::Undecodable {
+        version: record.version(number).to_string(),
+        table: record.table_name.clone().into_owned(),
+        what,
+    }
+}

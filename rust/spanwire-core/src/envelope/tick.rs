@@ -1,0 +1,297 @@
+//! The body of a tick: where a sender's partitions and flows are.
+
+use capnp::message::{Builder, HeapAllocator, ReaderOptions};
+
+use super::envelope_capnp as schema;
+use super::header::{read_version, set_version, timestamp};
+use super::{malformed, options_for};
+use crate::change::{RecordVersion, Timestamp};
+use crate::error::Result;
+
+/// A partition's name on the wire: [`partition_hash`](super::partition_hash) of its token.
+pub type PartitionId = [u8; 16];
+
+/// What a sender says at least once a second, behind its data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tick {
+    /// Which sender of this output, from 0.
+    pub sender: u16,
+    /// How many it has.
+    pub senders: u16,
+    /// The next tick is due after this.
+    pub interval_ms: u32,
+    /// Counts changes in who belongs to the stream's relays.
+    pub membership_generation: u64,
+    /// Every live one, and those that ended since the last tick.
+    pub partitions: Vec<TickPartition>,
+    /// Those of this sender that changed since the last tick.
+    pub flows: Vec<FlowHead>,
+    /// The relays and where they send.
+    pub relays: Vec<Relay>,
+}
+
+/// A partition as a tick tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TickPartition {
+    /// Its name on the wire.
+    pub id: PartitionId,
+    /// Which ownership of it.
+    pub epoch: u64,
+    /// Where this epoch started: changes after it are sent under it.
+    pub starts_at: Option<Timestamp>,
+    /// All its changes up to here have been sent; none where nothing is known yet.
+    pub position: Option<Timestamp>,
+    /// What it came from.
+    pub parents: Vec<PartitionId>,
+    /// Whether it goes on.
+    pub state: PartitionState,
+    /// Of one that ended in children.
+    pub children: Vec<PartitionId>,
+    /// Keys that moved in or out.
+    pub moves: Vec<Move>,
+}
+
+/// Whether a partition goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PartitionState {
+    /// It goes on.
+    Live,
+    /// Nothing will follow.
+    Ended,
+    /// This relay gave it up; another goes on.
+    Released,
+}
+
+/// Keys that moved between partitions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// When.
+    pub at: Timestamp,
+    /// From where.
+    pub source: PartitionId,
+    /// To where.
+    pub destination: PartitionId,
+}
+
+/// Where a flow is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlowHead {
+    /// The flow's topic.
+    pub topic: String,
+    /// The flow's partition.
+    pub partition: PartitionId,
+    /// The flow's epoch.
+    pub epoch: u64,
+    /// Its next sequence when the last tick was sent.
+    pub since: u64,
+    /// Its next sequence now: `since..next` were sent between the two ticks.
+    pub next: u64,
+    /// The newest change sent in it.
+    pub last: Option<RecordVersion>,
+}
+
+/// A relay process of the stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relay {
+    /// Its random id.
+    pub incarnation: u64,
+    /// Where consumers connect.
+    pub endpoints: Vec<String>,
+}
+
+impl Tick {
+    /// The body frame.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut message = Builder::new(HeapAllocator::new().first_segment_words(self.words()));
+        let mut root = message.init_root::<schema::tick::Builder<'_>>();
+        root.set_sender(self.sender);
+        root.set_senders(self.senders);
+        root.set_interval_ms(self.interval_ms);
+        root.set_membership_generation(self.membership_generation);
+        let mut partitions = root.reborrow().init_partitions(count(self.partitions.len()));
+        for (place, partition) in (0..).zip(&self.partitions) {
+            partition.write(partitions.reborrow().get(place));
+        }
+        let mut flows = root.reborrow().init_flows(count(self.flows.len()));
+        for (place, flow) in (0..).zip(&self.flows) {
+            flow.write(flows.reborrow().get(place));
+        }
+        let mut relays = root.init_relays(count(self.relays.len()));
+        for (place, relay) in (0..).zip(&self.relays) {
+            let mut builder = relays.reborrow().get(place);
+            builder.set_incarnation(relay.incarnation);
+            let mut endpoints = builder.init_endpoints(count(relay.endpoints.len()));
+            for (place, endpoint) in (0..).zip(&relay.endpoints) {
+                endpoints.set(place, endpoint);
+            }
+        }
+        capnp::serialize::write_message_to_words(&message)
+    }
+
+    /// Room for all in one segment.
+    fn words(&self) -> u32 {
+        let ids = |of: &[PartitionId]| of.len() * 3;
+        let partitions: usize = self
+            .partitions
+            .iter()
+            .map(|partition| {
+                16 + ids(&partition.parents) + ids(&partition.children) + partition.moves.len() * 12
+            })
+            .sum();
+        let flows: usize = self
+            .flows
+            .iter()
+            .map(|flow| {
+                let last = |last: &RecordVersion| 8 + (last.transaction.len() + last.sequence.len()) / 8;
+                12 + flow.topic.len() / 8 + flow.last.as_ref().map_or(0, last)
+            })
+            .sum();
+        let relays: usize = self
+            .relays
+            .iter()
+            .flat_map(|relay| &relay.endpoints)
+            .map(|endpoint| 4 + endpoint.len() / 8)
+            .sum();
+        count(16 + partitions + flows + relays + self.relays.len() * 4)
+    }
+
+    /// Reads a body frame. [`Error::Format`](crate::Error::Format) where it is not a tick.
+    pub fn decode(frame: &[u8]) -> Result<Self> {
+        read(frame).map_err(|error| malformed("tick", &error))
+    }
+}
+
+fn count(of: usize) -> u32 {
+    u32::try_from(of).unwrap_or(u32::MAX)
+}
+
+fn set_timestamp(mut builder: schema::timestamp::Builder<'_>, timestamp: Timestamp) {
+    builder.set_seconds(timestamp.seconds);
+    builder.set_nanos(timestamp.nanos);
+}
+
+fn set_ids(mut list: capnp::data_list::Builder<'_>, ids: &[PartitionId]) {
+    for (place, id) in (0..).zip(ids) {
+        list.set(place, id);
+    }
+}
+
+impl TickPartition {
+    fn write(&self, mut builder: schema::tick::partition::Builder<'_>) {
+        builder.set_id(&self.id);
+        builder.set_epoch(self.epoch);
+        if let Some(starts_at) = self.starts_at {
+            set_timestamp(builder.reborrow().init_starts_at(), starts_at);
+        }
+        if let Some(position) = self.position {
+            set_timestamp(builder.reborrow().init_position(), position);
+        }
+        if !self.parents.is_empty() {
+            set_ids(builder.reborrow().init_parents(count(self.parents.len())), &self.parents);
+        }
+        builder.set_state(match self.state {
+            PartitionState::Live => schema::tick::partition::State::Live,
+            PartitionState::Ended => schema::tick::partition::State::Ended,
+            PartitionState::Released => schema::tick::partition::State::Released,
+        });
+        if !self.children.is_empty() {
+            set_ids(builder.reborrow().init_children(count(self.children.len())), &self.children);
+        }
+        if !self.moves.is_empty() {
+            let mut moves = builder.init_moves(count(self.moves.len()));
+            for (place, step) in (0..).zip(&self.moves) {
+                let mut builder = moves.reborrow().get(place);
+                set_timestamp(builder.reborrow().init_at(), step.at);
+                builder.set_source(&step.source);
+                builder.set_destination(&step.destination);
+            }
+        }
+    }
+}
+
+impl FlowHead {
+    fn write(&self, mut builder: schema::tick::flow_head::Builder<'_>) {
+        builder.set_topic(&self.topic);
+        builder.set_partition(&self.partition);
+        builder.set_epoch(self.epoch);
+        builder.set_since(self.since);
+        builder.set_next(self.next);
+        if let Some(last) = &self.last {
+            set_version(builder.init_last(), last);
+        }
+    }
+}
+
+fn read(mut frame: &[u8]) -> capnp::Result<Tick> {
+    let options = options_for(frame, ReaderOptions::new());
+    let message = capnp::serialize::read_message_from_flat_slice(&mut frame, options)?;
+    let root = message.get_root::<schema::tick::Reader<'_>>()?;
+    Ok(Tick {
+        sender: root.get_sender(),
+        senders: root.get_senders(),
+        interval_ms: root.get_interval_ms(),
+        membership_generation: root.get_membership_generation(),
+        partitions: root.get_partitions()?.iter().map(read_partition).collect::<capnp::Result<_>>()?,
+        flows: root.get_flows()?.iter().map(read_flow).collect::<capnp::Result<_>>()?,
+        relays: root.get_relays()?.iter().map(read_relay).collect::<capnp::Result<_>>()?,
+    })
+}
+
+fn read_timestamp(reader: schema::timestamp::Reader<'_>) -> capnp::Result<Timestamp> {
+    timestamp(reader.get_seconds(), reader.get_nanos())
+}
+
+fn read_id(data: &[u8]) -> capnp::Result<PartitionId> {
+    data.try_into().map_err(|_| capnp::Error::failed(format!("a partition of {} bytes, not 16", data.len())))
+}
+
+fn read_ids(list: capnp::data_list::Reader<'_>) -> capnp::Result<Vec<PartitionId>> {
+    list.iter().map(|id| read_id(id?)).collect()
+}
+
+fn read_partition(reader: schema::tick::partition::Reader<'_>) -> capnp::Result<TickPartition> {
+    Ok(TickPartition {
+        id: read_id(reader.get_id()?)?,
+        epoch: reader.get_epoch(),
+        starts_at: reader.has_starts_at().then(|| read_timestamp(reader.get_starts_at()?)).transpose()?,
+        position: reader.has_position().then(|| read_timestamp(reader.get_position()?)).transpose()?,
+        parents: read_ids(reader.get_parents()?)?,
+        state: match reader.get_state()? {
+            schema::tick::partition::State::Live => PartitionState::Live,
+            schema::tick::partition::State::Ended => PartitionState::Ended,
+            schema::tick::partition::State::Released => PartitionState::Released,
+        },
+        children: read_ids(reader.get_children()?)?,
+        moves: reader.get_moves()?.iter().map(read_move).collect::<capnp::Result<_>>()?,
+    })
+}
+
+fn read_move(reader: schema::tick::move_::Reader<'_>) -> capnp::Result<Move> {
+    Ok(Move {
+        at: read_timestamp(reader.get_at()?)?,
+        source: read_id(reader.get_source()?)?,
+        destination: read_id(reader.get_destination()?)?,
+    })
+}
+
+fn read_flow(reader: schema::tick::flow_head::Reader<'_>) -> capnp::Result<FlowHead> {
+    Ok(FlowHead {
+        topic: reader.get_topic()?.to_string()?,
+        partition: read_id(reader.get_partition()?)?,
+        epoch: reader.get_epoch(),
+        since: reader.get_since(),
+        next: reader.get_next(),
+        last: reader.has_last().then(|| read_version(reader.get_last()?)).transpose()?,
+    })
+}
+
+fn read_relay(reader: schema::tick::relay::Reader<'_>) -> capnp::Result<Relay> {
+    Ok(Relay {
+        incarnation: reader.get_incarnation(),
+        endpoints: reader
+            .get_endpoints()?
+            .iter()
+            .map(|endpoint| Ok(endpoint?.to_string()?))
+            .collect::<capnp::Result<_>>()?,
+    })
+}

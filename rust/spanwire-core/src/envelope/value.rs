@@ -1,0 +1,422 @@
+//! One JSON value of a column of known type, written as a cell of the wire format.
+//!
+//! How Spanner writes values: <https://cloud.google.com/spanner/docs/change-streams/details> and
+//! the comments of `google.spanner.v1.TypeCode`.
+
+use super::arena::{Arena, Elements, Pointer, tag};
+use super::base64;
+use super::cursor::{Broken, Cursor, Raw, unescape};
+use crate::change::{Timestamp, Type, TypeAnnotation, TypeCode};
+
+/// How a column's values are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    One(Scalar),
+    Many(Scalar),
+}
+
+/// How a value that is no array is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scalar {
+    Bool,
+    Int64,
+    Float64,
+    Text,
+    /// Text, and taken from a number too.
+    Numeric,
+    /// Text of JSON: the content of a string, or what stands there if it is no string.
+    Json,
+    Bytes,
+    Timestamp,
+    /// Not known: its JSON text.
+    Unknown,
+}
+
+impl Kind {
+    pub(super) fn of(column_type: &Type) -> Self {
+        match (column_type.code, &column_type.array_element) {
+            (TypeCode::Array, Some(element)) => Self::Many(Scalar::of(element)),
+            _ => Self::One(Scalar::of(column_type)),
+        }
+    }
+}
+
+impl Scalar {
+    fn of(column_type: &Type) -> Self {
+        match column_type.code {
+            _ if column_type.annotation == TypeAnnotation::PgOid => Self::Int64,
+            TypeCode::Bool => Self::Bool,
+            TypeCode::Int64 | TypeCode::Enum => Self::Int64,
+            TypeCode::Float64 | TypeCode::Float32 => Self::Float64,
+            TypeCode::Timestamp => Self::Timestamp,
+            TypeCode::Date | TypeCode::String | TypeCode::Interval | TypeCode::Uuid => Self::Text,
+            TypeCode::Numeric => Self::Numeric,
+            TypeCode::Json => Self::Json,
+            TypeCode::Bytes | TypeCode::Proto => Self::Bytes,
+            TypeCode::Array | TypeCode::Struct | TypeCode::Unspecified => Self::Unknown,
+        }
+    }
+}
+
+/// A value's place in a list: the three words of the schema's `Value`.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Cell {
+    /// Which it is, and the small ones.
+    head: u64,
+    word: u64,
+    pointer: Pointer,
+}
+
+pub(super) const CELL_DATA_WORDS: u16 = 2;
+pub(super) const CELL_POINTERS: u16 = 1;
+pub(super) const CELL_WORDS: u32 = 3;
+
+// The union's tags, as `capnp compile -ocapnp` lists them.
+impl Cell {
+    pub(super) const MISSING: Self = Self { head: 0, word: 0, pointer: Pointer::NULL };
+    const NULL: Self = Self { head: 1, ..Self::MISSING };
+
+    fn bool(value: bool) -> Self {
+        Self { head: 2 | u64::from(value) << 16, ..Self::MISSING }
+    }
+
+    fn int64(value: i64) -> Self {
+        Self { head: 3, word: value.cast_unsigned(), ..Self::MISSING }
+    }
+
+    fn float64(value: f64) -> Self {
+        Self { head: 4, word: value.to_bits(), ..Self::MISSING }
+    }
+
+    fn text(pointer: Pointer) -> Self {
+        Self { head: 5, pointer, ..Self::MISSING }
+    }
+
+    fn bytes(pointer: Pointer) -> Self {
+        Self { head: 6, pointer, ..Self::MISSING }
+    }
+
+    fn timestamp(value: Timestamp) -> Self {
+        Self { head: 7 | u64::from(value.nanos) << 32, word: value.seconds.cast_unsigned(), ..Self::MISSING }
+    }
+
+    fn array(pointer: Pointer) -> Self {
+        Self { head: 8, pointer, ..Self::MISSING }
+    }
+
+    fn json(pointer: Pointer) -> Self {
+        Self { head: 9, pointer, ..Self::MISSING }
+    }
+
+    pub(super) fn is_missing(&self) -> bool {
+        self.head == 0
+    }
+
+    #[inline]
+    pub(super) fn push(&self, arena: &mut Arena<'_>) {
+        arena.push(self.head);
+        arena.push(self.word);
+        arena.push_pointer(self.pointer);
+    }
+}
+
+/// What an array needs until its length is known.
+#[derive(Debug, Default)]
+pub(super) struct Elems {
+    pointers: Vec<Pointer>,
+    bits: Vec<u8>,
+    nulls: Vec<u8>,
+}
+
+/// Writes values, and counts those that had to be left as JSON.
+pub(super) struct Writer<'w, 'b> {
+    pub(super) arena: &'w mut Arena<'b>,
+    pub(super) elements: &'w mut Elems,
+    pub(super) misfits: u64,
+}
+
+impl Writer<'_, '_> {
+    /// Writes the value at the cursor and steps behind it.
+    #[inline]
+    pub(super) fn value(&mut self, cursor: &mut Cursor<'_>, kind: Kind) -> Result<Cell, Broken> {
+        if cursor.peek() == b'n' && cursor.take_all(b"null") {
+            return Ok(Cell::NULL);
+        }
+        let start = *cursor;
+        let position = self.arena.position();
+        let cell = match kind {
+            Kind::One(scalar) => self.scalar(cursor, scalar)?,
+            Kind::Many(scalar) => self.array(cursor, scalar)?,
+        };
+        if let Some(cell) = cell {
+            return Ok(cell);
+        }
+        self.arena.rewind(position);
+        *cursor = start;
+        self.misfits += 1;
+        Ok(Cell::json(self.arena.text(cursor.value()?)))
+    }
+
+    /// None where the value is of another type.
+    #[inline]
+    fn scalar(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<Option<Cell>, Broken> {
+        Ok(match scalar {
+            Scalar::Bool => boolean(cursor).map(Cell::bool),
+            Scalar::Int64 => integer(cursor)?.map(Cell::int64),
+            Scalar::Float64 => float(cursor)?.map(Cell::float64),
+            Scalar::Timestamp => timestamp(cursor)?.map(Cell::timestamp),
+            Scalar::Text | Scalar::Numeric | Scalar::Json => self.text(cursor, scalar)?.map(Cell::text),
+            Scalar::Bytes => self.bytes(cursor)?.map(Cell::bytes),
+            Scalar::Unknown => None,
+        })
+    }
+
+    #[inline]
+    fn text(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<Option<Pointer>, Broken> {
+        match (cursor.peek(), scalar) {
+            (b'"', _) => {
+                let raw = cursor.string()?;
+                if raw.has_escapes {
+                    return Ok(self.unescaped(raw));
+                }
+                Ok(Some(self.arena.text(raw.text)))
+            }
+            (b'-' | b'0'..=b'9', Scalar::Numeric) => Ok(Some(self.arena.text(cursor.number()?))),
+            (_, Scalar::Json) => Ok(Some(self.arena.text(cursor.value()?))),
+            _ => Ok(None),
+        }
+    }
+
+    fn unescaped(&mut self, raw: Raw<'_>) -> Option<Pointer> {
+        let position = self.arena.position();
+        self.arena.reserve(raw.text.len() + 8);
+        unescape(raw.text, |run| self.arena.payload(run)).then(|| self.arena.close_text(position))
+    }
+
+    fn bytes(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Pointer>, Broken> {
+        if cursor.peek() != b'"' {
+            return Ok(None);
+        }
+        let raw = cursor.string()?;
+        let position = self.arena.position();
+        let fits = if raw.has_escapes {
+            // Some writers escape the slash. Rare: here it may cost an allocation.
+            let mut text = Vec::with_capacity(raw.text.len());
+            unescape(raw.text, |run| text.extend_from_slice(run)) && base64::decode(&text, self.arena.sink())
+        } else {
+            base64::decode(raw.text, self.arena.sink())
+        };
+        Ok(fits.then(|| self.arena.close_data(position)))
+    }
+}
+
+fn boolean(cursor: &mut Cursor<'_>) -> Option<bool> {
+    if cursor.take_all(b"true") {
+        Some(true)
+    } else if cursor.take_all(b"false") {
+        Some(false)
+    } else {
+        None
+    }
+}
+
+/// A decimal string, or a number without point and exponent.
+#[inline]
+fn integer(cursor: &mut Cursor<'_>) -> Result<Option<i64>, Broken> {
+    let digits = match cursor.peek() {
+        b'"' => cursor.string()?.text,
+        b'-' | b'0'..=b'9' => cursor.number()?,
+        _ => return Ok(None),
+    };
+    Ok(decimal(digits))
+}
+
+#[inline]
+fn decimal(text: &[u8]) -> Option<i64> {
+    let (digits, is_negative) = match text {
+        [b'-', digits @ ..] => (digits, true),
+        digits => (digits, false),
+    };
+    if digits.is_empty() || digits.len() > 19 {
+        return None;
+    }
+    // Nineteen digits fit into 64 bits without a sign.
+    let mut value = 0_u64;
+    for digit in digits {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u64::from(digit);
+    }
+    if is_negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
+}
+
+fn float(cursor: &mut Cursor<'_>) -> Result<Option<f64>, Broken> {
+    match cursor.peek() {
+        b'"' => Ok(match cursor.string()?.text {
+            b"NaN" => Some(f64::NAN),
+            b"Infinity" => Some(f64::INFINITY),
+            b"-Infinity" => Some(f64::NEG_INFINITY),
+            _ => None,
+        }),
+        b'-' | b'0'..=b'9' => {
+            let text = std::str::from_utf8(cursor.number()?).ok();
+            // A number too great for a double is no infinity.
+            Ok(text.and_then(|text| text.parse().ok()).filter(|value: &f64| value.is_finite()))
+        }
+        _ => Ok(None),
+    }
+}
+
+fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<Timestamp>, Broken> {
+    if cursor.peek() != b'"' {
+        return Ok(None);
+    }
+    Ok(Timestamp::from_rfc3339(cursor.string()?.text))
+}
+
+/// The tags of the schema's `Array`.
+#[derive(Clone, Copy)]
+enum ArrayTag {
+    Bool = 0,
+    Int64 = 1,
+    Float64 = 2,
+    Text = 3,
+    Bytes = 4,
+    Timestamp = 5,
+    Json = 6,
+}
+
+impl ArrayTag {
+    fn of(scalar: Scalar) -> Self {
+        match scalar {
+            Scalar::Bool => Self::Bool,
+            Scalar::Int64 => Self::Int64,
+            Scalar::Float64 => Self::Float64,
+            Scalar::Text | Scalar::Numeric | Scalar::Json => Self::Text,
+            Scalar::Bytes => Self::Bytes,
+            Scalar::Timestamp => Self::Timestamp,
+            Scalar::Unknown => Self::Json,
+        }
+    }
+}
+
+impl Writer<'_, '_> {
+    /// Elements as they come, what points to them behind them. None where one is of another type.
+    fn array(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<Option<Cell>, Broken> {
+        if !cursor.take(b'[') {
+            return Ok(None);
+        }
+        self.elements.pointers.clear();
+        self.elements.bits.clear();
+        self.elements.nulls.clear();
+        let start = self.arena.position();
+        if matches!(scalar, Scalar::Timestamp) {
+            self.arena.push(0); // the list's tag
+        }
+        let mut count = 0_u32;
+        cursor.skip_space();
+        let mut has_more = !cursor.take(b']');
+        while has_more {
+            if is_null(cursor, scalar) {
+                let byte = count as usize / 8;
+                self.elements.nulls.resize(byte + 1, 0);
+                self.elements.nulls[byte] |= 1 << (count % 8);
+                self.null_element(scalar);
+            } else if !self.element(cursor, scalar, count)? {
+                return Ok(None);
+            }
+            count += 1;
+            has_more = cursor.next_member(b']')?;
+        }
+        let list = self.close_list(scalar, start, count);
+        let nulls = self.arena.data(&self.elements.nulls);
+        let array = self.arena.position();
+        self.arena.push(ArrayTag::of(scalar) as u64);
+        self.arena.push_pointer(nulls);
+        self.arena.push_pointer(list);
+        if scalar == Scalar::Unknown {
+            self.misfits += 1;
+        }
+        Ok(Some(Cell::array(Pointer::structure(array, 1, 2))))
+    }
+
+    fn null_element(&mut self, scalar: Scalar) {
+        match scalar {
+            Scalar::Bool => {}
+            Scalar::Int64 | Scalar::Float64 => self.arena.push(0),
+            Scalar::Timestamp => {
+                self.arena.push(0);
+                self.arena.push(0);
+            }
+            Scalar::Text | Scalar::Numeric | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
+                self.elements.pointers.push(Pointer::NULL);
+            }
+        }
+    }
+
+    /// False where the element is of another type.
+    fn element(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar, place: u32) -> Result<bool, Broken> {
+        let pointer = match scalar {
+            Scalar::Bool => {
+                let Some(value) = boolean(cursor) else { return Ok(false) };
+                let byte = place as usize / 8;
+                self.elements.bits.resize(byte + 1, 0);
+                self.elements.bits[byte] |= u8::from(value) << (place % 8);
+                return Ok(true);
+            }
+            Scalar::Int64 => {
+                let Some(value) = integer(cursor)? else { return Ok(false) };
+                self.arena.push(value.cast_unsigned());
+                return Ok(true);
+            }
+            Scalar::Float64 => {
+                let Some(value) = float(cursor)? else { return Ok(false) };
+                self.arena.push(value.to_bits());
+                return Ok(true);
+            }
+            Scalar::Timestamp => {
+                let Some(value) = timestamp(cursor)? else { return Ok(false) };
+                self.arena.push(value.seconds.cast_unsigned());
+                self.arena.push(u64::from(value.nanos));
+                return Ok(true);
+            }
+            Scalar::Text | Scalar::Numeric | Scalar::Json => self.text(cursor, scalar)?,
+            Scalar::Bytes => self.bytes(cursor)?,
+            Scalar::Unknown => Some(self.arena.text(cursor.value()?)),
+        };
+        let Some(pointer) = pointer else { return Ok(false) };
+        self.elements.pointers.push(pointer);
+        Ok(true)
+    }
+
+    /// `start` is where the elements that need no pointers begin.
+    fn close_list(&mut self, scalar: Scalar, start: u32, count: u32) -> Pointer {
+        match scalar {
+            Scalar::Bool => {
+                self.elements.bits.resize((count as usize).div_ceil(8), 0);
+                let position = self.arena.position();
+                self.arena.data(&self.elements.bits);
+                Pointer::list(position, Elements::Bit, count)
+            }
+            Scalar::Int64 | Scalar::Float64 => Pointer::list(start, Elements::EightBytes, count),
+            Scalar::Timestamp => {
+                self.arena.set(start, tag(count, 2, 0));
+                Pointer::structures(start, count * 2)
+            }
+            Scalar::Text | Scalar::Numeric | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
+                let position = self.arena.position();
+                for pointer in &self.elements.pointers {
+                    self.arena.push_pointer(*pointer);
+                }
+                Pointer::list(position, Elements::Pointer, count)
+            }
+        }
+    }
+}
+
+/// Null, or what the emulator writes for it in an array of INT64: the string `"NULL"`.
+fn is_null(cursor: &mut Cursor<'_>, scalar: Scalar) -> bool {
+    cursor.take_all(b"null") || (scalar == Scalar::Int64 && cursor.take_all(b"\"NULL\""))
+}
