@@ -55,5 +55,6 @@ pub const ZMQ_POLLOUT: i16 = 2;
 /// libzmq's own errno values start here.
 pub const ZMQ_HAUSNUMERO: c_int = 156_384_712;
 pub const EFSM: c_int = ZMQ_HAUSNUMERO + 51;
+pub const ENOCOMPATPROTO: c_int = ZMQ_HAUSNUMERO + 52;
 pub const ETERM: c_int = ZMQ_HAUSNUMERO + 53;
 pub const EMTHREAD: c_int = ZMQ_HAUSNUMERO + 54;

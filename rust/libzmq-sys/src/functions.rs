@@ -51,7 +51,12 @@ unsafe extern "C" {
     pub fn zmq_socket(context: *mut c_void, kind: c_int) -> *mut c_void;
     pub fn zmq_close(socket: *mut c_void) -> c_int;
     pub fn zmq_setsockopt(socket: *mut c_void, option: c_int, value: *const c_void, length: usize) -> c_int;
-    pub fn zmq_getsockopt(socket: *mut c_void, option: c_int, value: *mut c_void, length: *mut usize) -> c_int;
+    pub fn zmq_getsockopt(
+        socket: *mut c_void,
+        option: c_int,
+        value: *mut c_void,
+        length: *mut usize,
+    ) -> c_int;
     pub fn zmq_bind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_unbind(socket: *mut c_void, endpoint: *const c_char) -> c_int;
     pub fn zmq_connect(socket: *mut c_void, endpoint: *const c_char) -> c_int;

@@ -53,8 +53,12 @@ fn bind_to_any_port(socket: *mut c_void) -> CString {
     // SAFETY: a live socket, a terminated string, and a buffer of the length given.
     unsafe {
         assert_eq!(zmq::zmq_bind(socket, c"tcp://127.0.0.1:*".as_ptr()), 0);
-        let answer =
-            zmq::zmq_getsockopt(socket, zmq::ZMQ_LAST_ENDPOINT, endpoint.as_mut_ptr().cast(), &raw mut length);
+        let answer = zmq::zmq_getsockopt(
+            socket,
+            zmq::ZMQ_LAST_ENDPOINT,
+            endpoint.as_mut_ptr().cast(),
+            &raw mut length,
+        );
         assert_eq!(answer, 0);
     }
     CStr::from_bytes_until_nul(&endpoint).unwrap().to_owned()
@@ -113,7 +117,11 @@ fn a_secret_key_has_the_public_key_made_with_it() {
 }
 
 /// PUSH as CURVE server; PULL as its client, which believes in `server_key`.
-fn curve_pair(sockets: &mut Sockets, server: &(CString, CString), server_key: &CStr) -> (*mut c_void, *mut c_void) {
+fn curve_pair(
+    sockets: &mut Sockets,
+    server: &(CString, CString),
+    server_key: &CStr,
+) -> (*mut c_void, *mut c_void) {
     let push = sockets.socket(zmq::ZMQ_PUSH);
     set(push, zmq::ZMQ_CURVE_SERVER, &1_i32.to_ne_bytes());
     set(push, zmq::ZMQ_CURVE_SECRETKEY, server.1.as_bytes_with_nul());
@@ -203,9 +211,11 @@ mod live_socket {
     fn keepalive_reaches_the_kernel_and_wake_ups_go_through_eventfd() {
         let mut sockets = Sockets::new();
         let (push, pull) = (sockets.socket(zmq::ZMQ_PUSH), sockets.socket(zmq::ZMQ_PULL));
-        for (option, value) in
-            [(zmq::ZMQ_TCP_KEEPALIVE, 1_i32), (zmq::ZMQ_TCP_KEEPALIVE_IDLE, 4_321), (zmq::ZMQ_TCP_KEEPALIVE_CNT, 7)]
-        {
+        for (option, value) in [
+            (zmq::ZMQ_TCP_KEEPALIVE, 1_i32),
+            (zmq::ZMQ_TCP_KEEPALIVE_IDLE, 4_321),
+            (zmq::ZMQ_TCP_KEEPALIVE_CNT, 7),
+        ] {
             set(push, option, &value.to_ne_bytes());
         }
         connect(pull, &bind_to_any_port(push));

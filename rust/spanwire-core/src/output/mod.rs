@@ -1,1 +1,166 @@
-//! (to come)
+//! Outputs: sender threads that own their `ZeroMQ` sockets, and the queues in front of them.
+//!
+//! An output has one sender per endpoint, and a topic always goes through the same one, so order
+//! holds. A sender's thread, over and over:
+//!
+//! 1. sends what is queued, in order;
+//! 2. when nothing is, asks whoever called [`Sender::mark_dirty`] for what they hold open
+//!    ([`Flush`]) and sends that at once;
+//! 3. sleeps when there is neither.
+//!
+//! So nothing waits while the socket is idle, and messages grow by themselves while it is busy.
+//! What else belongs to a sender (the heads of its flows, its ticks) is its [`Companion`]'s, called
+//! on the sender's thread between two sends.
+//!
+//! **Handed over** means that the socket has accepted the message. PUB accepts always; PUSH when it
+//! has a peer with room for it, and until then its message stays at the head of the queue. What a
+//! peer had not read when it went away is lost with it.
+//!
+//! **Locks.** A caller may hold locks of its own while it waits in [`Sender::enqueue`]. So a sender
+//! holds none while it calls [`Flush::flush`], and `flush` must not wait for a lock that is held
+//! around `enqueue`: it tries, and comes back by `mark_dirty`.
+//!
+//! **Fork.** A forked child has the sockets' descriptors but none of the threads: it must not use
+//! or drop a [`Context`] it inherited. Start outputs after forking.
+//!
+//! Two kinds follow: `feed` (ROUTER) and `replay`, each a [`Kind`] with a socket type of its own.
+
+mod context;
+mod counters;
+mod frame;
+mod message;
+mod pool;
+mod queue;
+mod sender;
+mod settings;
+pub mod socket;
+mod worker;
+
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use foldhash::fast::FixedState;
+
+use crate::error::Result;
+
+pub use context::Context;
+pub use counters::Stats;
+pub use message::{Companion, Enqueued, Flush, Mark, Message};
+pub use pool::Pool;
+pub use sender::Sender;
+pub use settings::{Kind, OnFull, OutputSettings};
+
+use socket::Socket;
+use worker::Worker;
+
+/// Writes the time of sending (nanoseconds since 1970 UTC) into an encoded header.
+pub type Stamp = fn(header: &mut [u8], unix_nanos: i64);
+
+/// One output: its senders, one per endpoint.
+pub struct Output {
+    settings: OutputSettings,
+    senders: Vec<Sender>,
+    /// Given back by `close`, so that waiting for the sockets' linger happens there.
+    context: Mutex<Option<Arc<Context>>>,
+}
+
+impl Output {
+    /// Binds every endpoint, then starts the senders.
+    ///
+    /// `first_sender` is what [`Flush::flush`] hears from the first of them, the next one more, and
+    /// so on. `companion` makes each sender's companion, by its number in this output; its ticks go
+    /// out every `tick`, on PUB only.
+    ///
+    /// Errors: `Config` for a setting or an endpoint that cannot work, `Socket` for one that
+    /// cannot be bound, a port in use above all. Nothing is left bound then.
+    pub fn bind(
+        context: &Arc<Context>,
+        settings: &OutputSettings,
+        first_sender: usize,
+        tick: Duration,
+        pool: &Arc<Pool>,
+        companion: &dyn Fn(usize) -> Box<dyn Companion>,
+        stamp: Stamp,
+    ) -> Result<Self> {
+        settings.validate()?;
+        let sockets: Vec<Socket> = settings
+            .bind
+            .iter()
+            .map(|endpoint| Socket::bind(context, settings, endpoint))
+            .collect::<Result<_>>()?;
+        let mut senders = Vec::with_capacity(sockets.len());
+        for (number, socket) in sockets.into_iter().enumerate() {
+            let worker = Worker {
+                index: first_sender + number,
+                socket,
+                companion: companion(number),
+                stamp,
+                pool: Arc::clone(pool),
+                tick,
+                ticks: settings.kind == Kind::Pub,
+            };
+            senders.push(Sender::start(worker, settings)?);
+        }
+        Ok(Self { settings: settings.clone(), senders, context: Mutex::new(Some(Arc::clone(context))) })
+    }
+
+    /// What it was made with.
+    pub fn settings(&self) -> &OutputSettings {
+        &self.settings
+    }
+
+    /// One per endpoint.
+    pub fn senders(&self) -> &[Sender] {
+        &self.senders
+    }
+
+    /// The number of the sender that a topic goes through: the same one in every process that has
+    /// as many.
+    pub fn sender_for(&self, topic: &[u8]) -> usize {
+        let mut hasher = FixedState::with_seed(0).build_hasher();
+        hasher.write(topic);
+        usize::try_from(hasher.finish() % self.senders.len() as u64).unwrap_or(0)
+    }
+
+    /// The addresses bound, wildcard ports resolved.
+    pub fn endpoints(&self) -> Vec<String> {
+        self.senders.iter().map(|sender| sender.endpoint().to_owned()).collect()
+    }
+
+    /// Waits until every sender has handed over all that it has and could ask for; false when time
+    /// ran out or a sender has failed.
+    pub fn drain(&self, timeout: Duration) -> bool {
+        let deadline = Instant::now() + timeout;
+        self.senders.iter().all(|sender| sender.drain(deadline.saturating_duration_since(Instant::now())))
+    }
+
+    /// Stops all senders. What is queued is not sent. What the sockets have accepted is, within the
+    /// linger time; the last output of a context waits for that here.
+    pub fn close(&self) {
+        for sender in &self.senders {
+            sender.stop();
+        }
+        for sender in &self.senders {
+            sender.join();
+        }
+        let context = self.context.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(context);
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("kind", &self.settings.kind)
+            .field("senders", &self.senders)
+            .finish_non_exhaustive()
+    }
+}

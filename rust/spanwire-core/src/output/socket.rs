@@ -1,0 +1,362 @@
+//! A small safe wrapper of `ZeroMQ` sockets: what outputs need, and the receiving side of it for
+//! tests and benches.
+
+use std::ffi::{CString, c_int, c_long, c_void};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libzmq_sys as zmq;
+
+use super::context::{Context, EINTR, describe, errno, last_error};
+use super::frame::{Frame, ZERO_COPY};
+use super::message::Message;
+use super::pool::Pool;
+use super::settings::{Kind, OutputSettings};
+use crate::error::{Error, Result};
+
+/// The part of `errno.h` that is met here.
+mod code {
+    use std::ffi::c_int;
+
+    pub const EACCES: c_int = 13;
+    pub const ENODEV: c_int = 19;
+    pub const EINVAL: c_int = 22;
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    mod platform {
+        pub const EAGAIN: i32 = 11;
+        pub const EADDRINUSE: i32 = 98;
+        pub const EADDRNOTAVAIL: i32 = 99;
+        pub const EPROTONOSUPPORT: i32 = 93;
+    }
+    #[cfg(windows)]
+    mod platform {
+        pub const EAGAIN: i32 = 11;
+        pub const EADDRINUSE: i32 = 100;
+        pub const EADDRNOTAVAIL: i32 = 101;
+        pub const EPROTONOSUPPORT: i32 = 135;
+    }
+    /// macOS and the BSDs.
+    #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
+    mod platform {
+        pub const EAGAIN: i32 = 35;
+        pub const EADDRINUSE: i32 = 48;
+        pub const EADDRNOTAVAIL: i32 = 49;
+        pub const EPROTONOSUPPORT: i32 = 43;
+    }
+    pub use platform::*;
+}
+
+/// One who receives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receiver {
+    /// Subscribes to every topic with one of these beginnings.
+    Sub,
+    /// Takes its share.
+    Pull,
+}
+
+/// A socket, used by one thread at a time.
+#[derive(Debug)]
+pub struct Socket {
+    handle: NonNull<c_void>,
+    endpoint: String,
+    /// Dropped behind the socket.
+    _context: Arc<Context>,
+}
+
+// SAFETY: libzmq lets a socket move between threads with a full fence, which every way of moving a
+// value to another thread in Rust has. It is not `Sync`.
+unsafe impl Send for Socket {}
+
+/// A message on its way: kept until the socket has taken all of it.
+pub struct Outgoing {
+    message: Message,
+    body: Frame,
+    bytes: usize,
+}
+
+impl Outgoing {
+    /// The body's buffer goes to libzmq, and from there back to the pool.
+    pub fn new(mut message: Message, pool: &Arc<Pool>) -> Result<Self> {
+        let bytes = message.bytes();
+        let body = Frame::pooled(std::mem::take(&mut message.body), pool)?;
+        Ok(Self { message, body, bytes })
+    }
+
+    /// The message, its body empty.
+    pub fn message(&self) -> &Message {
+        &self.message
+    }
+
+    /// The bytes of its four frames.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl Socket {
+    /// An output's socket, bound to an endpoint.
+    pub fn bind(context: &Arc<Context>, settings: &OutputSettings, endpoint: &str) -> Result<Self> {
+        let kind = match settings.kind {
+            Kind::Pub => zmq::ZMQ_PUB,
+            Kind::Push => zmq::ZMQ_PUSH,
+        };
+        let mut socket = Self::open(context, kind, endpoint)?;
+        socket.set(zmq::ZMQ_SNDHWM, settings.high_water_mark)?;
+        socket.set(zmq::ZMQ_LINGER, milliseconds(settings.linger))?;
+        socket.keep_alive(settings)?;
+        if endpoint.contains('[') {
+            socket.set(zmq::ZMQ_IPV6, 1)?;
+        }
+        let text = CString::new(endpoint).map_err(|_| bad_endpoint(endpoint, "it has a zero byte in it"))?;
+        // SAFETY: a live socket and a terminated string.
+        if unsafe { zmq::zmq_bind(socket.as_ptr(), text.as_ptr()) } != 0 {
+            return Err(bind_error(endpoint, errno()));
+        }
+        socket.endpoint = socket.last_endpoint()?;
+        Ok(socket)
+    }
+
+    /// A receiving socket, connected to an endpoint. `high_water_mark` counts messages, 0 is none.
+    pub fn connect(
+        context: &Arc<Context>,
+        receiver: Receiver,
+        endpoint: &str,
+        high_water_mark: i32,
+        topics: &[&[u8]],
+    ) -> Result<Self> {
+        let kind = match receiver {
+            Receiver::Sub => zmq::ZMQ_SUB,
+            Receiver::Pull => zmq::ZMQ_PULL,
+        };
+        let mut socket = Self::open(context, kind, endpoint)?;
+        socket.set(zmq::ZMQ_RCVHWM, high_water_mark)?;
+        socket.set(zmq::ZMQ_LINGER, 0)?;
+        for topic in topics {
+            socket.set_bytes(zmq::ZMQ_SUBSCRIBE, topic)?;
+        }
+        let text = CString::new(endpoint).map_err(|_| bad_endpoint(endpoint, "it has a zero byte in it"))?;
+        // SAFETY: a live socket and a terminated string.
+        if unsafe { zmq::zmq_connect(socket.as_ptr(), text.as_ptr()) } != 0 {
+            return Err(last_error(endpoint));
+        }
+        Ok(socket)
+    }
+
+    fn open(context: &Arc<Context>, kind: c_int, endpoint: &str) -> Result<Self> {
+        // SAFETY: a live context, kept alive by the socket.
+        let socket = unsafe { zmq::zmq_socket(context.as_ptr(), kind) };
+        let handle = NonNull::new(socket).ok_or_else(|| last_error(endpoint))?;
+        Ok(Self { handle, endpoint: endpoint.to_owned(), _context: Arc::clone(context) })
+    }
+
+    fn keep_alive(&mut self, settings: &OutputSettings) -> Result<()> {
+        if !settings.keepalive.is_zero() {
+            let idle = i32::try_from(settings.keepalive.as_secs().max(1)).unwrap_or(i32::MAX);
+            self.set(zmq::ZMQ_TCP_KEEPALIVE, 1)?;
+            self.set(zmq::ZMQ_TCP_KEEPALIVE_IDLE, idle)?;
+            // A third of the idle time, three times: given up after twice the idle time.
+            self.set(zmq::ZMQ_TCP_KEEPALIVE_INTVL, (idle / 3).max(1))?;
+            self.set(zmq::ZMQ_TCP_KEEPALIVE_CNT, 3)?;
+        }
+        if !settings.heartbeat.is_zero() {
+            let interval = milliseconds(settings.heartbeat).max(1);
+            self.set(zmq::ZMQ_HEARTBEAT_IVL, interval)?;
+            let patience = match settings.kind {
+                Kind::Pub => interval.saturating_mul(3),
+                // For ever: see `OutputSettings::heartbeat`.
+                Kind::Push => 0,
+            };
+            self.set(zmq::ZMQ_HEARTBEAT_TIMEOUT, patience)?;
+            self.set(zmq::ZMQ_HEARTBEAT_TTL, interval.saturating_mul(3))?;
+        }
+        Ok(())
+    }
+
+    /// The address bound, a wildcard port resolved; or the one connected to.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Hands a message to the socket; false when it takes none at the moment. Nothing was sent then,
+    /// and the message can be tried again.
+    pub fn try_send(&mut self, outgoing: &mut Outgoing) -> Result<bool> {
+        let message = &outgoing.message;
+        if !self.leading(&message.topic)? {
+            return Ok(false);
+        }
+        if !(self.leading(&message.header)? && self.shared_leading(&message.columns)?) {
+            self.abandon();
+            return Ok(false);
+        }
+        // A last frame that is refused leaves nothing behind.
+        self.frame(&mut outgoing.body, 0)
+    }
+
+    /// A leading frame, copied.
+    fn leading(&self, bytes: &[u8]) -> Result<bool> {
+        self.attempt(|socket| {
+            let flags = zmq::ZMQ_DONTWAIT | zmq::ZMQ_SNDMORE;
+            // SAFETY: a live socket and a slice's bytes.
+            unsafe { zmq::zmq_send(socket, bytes.as_ptr().cast(), bytes.len(), flags) }
+        })
+    }
+
+    /// A leading frame, copied where that is the cheaper way.
+    fn shared_leading(&self, bytes: &Arc<[u8]>) -> Result<bool> {
+        if bytes.len() < ZERO_COPY {
+            return self.leading(bytes);
+        }
+        self.frame(&mut Frame::shared(bytes)?, zmq::ZMQ_SNDMORE)
+    }
+
+    fn frame(&self, frame: &mut Frame, flags: c_int) -> Result<bool> {
+        // SAFETY: an initialised message and a live socket.
+        self.attempt(|socket| unsafe {
+            zmq::zmq_msg_send(frame.as_mut_ptr(), socket, flags | zmq::ZMQ_DONTWAIT)
+        })
+    }
+
+    /// Calls once more when a signal came in between; false when the socket takes nothing.
+    fn attempt(&self, mut call: impl FnMut(*mut c_void) -> c_int) -> Result<bool> {
+        loop {
+            if call(self.as_ptr()) >= 0 {
+                return Ok(true);
+            }
+            match errno() {
+                EINTR => {}
+                code::EAGAIN => return Ok(false),
+                _ => return Err(last_error(&self.endpoint)),
+            }
+        }
+    }
+
+    /// After a peer went away within a message: libzmq has taken back the frames sent so far and
+    /// drops what follows, up to the next last frame. This is that frame, so that the message can
+    /// be sent again from its first.
+    fn abandon(&self) {
+        // SAFETY: a live socket; no bytes.
+        unsafe { zmq::zmq_send(self.as_ptr(), std::ptr::null(), 0, zmq::ZMQ_DONTWAIT) };
+    }
+
+    /// Waits until the socket would take a message (`POLLOUT`) or has one (`POLLIN`).
+    fn wait(&mut self, events: i16, timeout: Duration) -> Result<bool> {
+        let mut item = zmq::zmq_pollitem_t { socket: self.as_ptr(), fd: 0, events, revents: 0 };
+        // SAFETY: one item with a live socket.
+        let answer = unsafe { zmq::zmq_poll(&raw mut item, 1, c_long::from(milliseconds(timeout))) };
+        if answer < 0 && errno() != EINTR {
+            return Err(last_error(&self.endpoint));
+        }
+        Ok(answer > 0)
+    }
+
+    /// Waits until the socket would take a message; false when time ran out.
+    pub fn wait_for_room(&mut self, timeout: Duration) -> Result<bool> {
+        self.wait(zmq::ZMQ_POLLOUT, timeout)
+    }
+
+    /// The frames of the next message; `None` when time ran out.
+    pub fn receive(&mut self, timeout: Duration) -> Result<Option<Vec<Vec<u8>>>> {
+        if !self.wait(zmq::ZMQ_POLLIN, timeout)? {
+            return Ok(None);
+        }
+        let mut frames = Vec::with_capacity(4);
+        self.each_frame(|frame| frames.push(frame.to_vec()))?;
+        Ok(Some(frames))
+    }
+
+    /// Waits for a message and looks at its frames in place.
+    pub fn each_frame(&mut self, mut look: impl FnMut(&[u8])) -> Result<()> {
+        loop {
+            let mut message = zmq::zmq_msg_t::zeroed();
+            // SAFETY: room for a message, a live socket; the message's bytes live until it is closed.
+            let more = unsafe {
+                zmq::zmq_msg_init(&raw mut message);
+                while zmq::zmq_msg_recv(&raw mut message, self.as_ptr(), 0) < 0 {
+                    if errno() != EINTR {
+                        return Err(last_error(&self.endpoint));
+                    }
+                }
+                let data = zmq::zmq_msg_data(&raw mut message).cast_const().cast();
+                look(std::slice::from_raw_parts(data, zmq::zmq_msg_size(&raw const message)));
+                let more = zmq::zmq_msg_more(&raw const message);
+                zmq::zmq_msg_close(&raw mut message);
+                more
+            };
+            if more == 0 {
+                return Ok(());
+            }
+        }
+    }
+
+    fn set(&mut self, option: c_int, value: c_int) -> Result<()> {
+        self.set_bytes(option, &value.to_ne_bytes())
+    }
+
+    fn set_bytes(&mut self, option: c_int, value: &[u8]) -> Result<()> {
+        // SAFETY: a live socket and a slice's bytes.
+        let answer =
+            unsafe { zmq::zmq_setsockopt(self.as_ptr(), option, value.as_ptr().cast(), value.len()) };
+        if answer == 0 { Ok(()) } else { Err(last_error(format!("{}: option {option}", self.endpoint))) }
+    }
+
+    fn last_endpoint(&self) -> Result<String> {
+        let mut text = [0_u8; 1024];
+        let mut length = text.len();
+        // SAFETY: a live socket and a buffer of the length given.
+        let answer = unsafe {
+            zmq::zmq_getsockopt(
+                self.as_ptr(),
+                zmq::ZMQ_LAST_ENDPOINT,
+                text.as_mut_ptr().cast(),
+                &raw mut length,
+            )
+        };
+        if answer != 0 {
+            return Err(last_error(&self.endpoint));
+        }
+        Ok(String::from_utf8_lossy(&text[..length.saturating_sub(1)]).into_owned())
+    }
+
+    fn as_ptr(&self) -> *mut c_void {
+        self.handle.as_ptr()
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // SAFETY: a live socket, used no more.
+        unsafe { zmq::zmq_close(self.as_ptr()) };
+    }
+}
+
+fn milliseconds(duration: Duration) -> c_int {
+    c_int::try_from(duration.as_millis()).unwrap_or(c_int::MAX)
+}
+
+fn bad_endpoint(endpoint: &str, why: &str) -> Error {
+    let what = format!(
+        "{endpoint:?} cannot be bound: {why}; write it like tcp://127.0.0.1:5556 or ipc:///run/spanwire.sock"
+    );
+    Error::Config { setting: "bind", what }
+}
+
+/// What a failed bind means to the one who wrote the endpoint.
+fn bind_error(endpoint: &str, errno: c_int) -> Error {
+    let what = match errno {
+        code::EADDRINUSE => {
+            "the port is in use: stop the program that has it (perhaps another relay), or bind to another port"
+        }
+        code::EACCES => "not permitted: take a port above 1023, or a path that this user may write",
+        code::EINVAL | code::EPROTONOSUPPORT | zmq::ENOCOMPATPROTO => {
+            return bad_endpoint(endpoint, "not an endpoint that ZeroMQ knows");
+        }
+        code::ENODEV | code::EADDRNOTAVAIL => {
+            return bad_endpoint(endpoint, "this machine has no such address or interface");
+        }
+        _ => return Error::Socket { at: endpoint.to_owned(), errno, what: describe(errno) },
+    };
+    Error::Socket { at: endpoint.to_owned(), errno, what: what.to_owned() }
+}
