@@ -188,9 +188,13 @@ impl<'b> Arena<'b> {
             return Pointer::NULL; // reads as an empty text or no bytes
         }
         let end = self.bytes_at(position).start + count.next_multiple_of(WORD);
-        // One store of constant size and a cut: shorter than filling up to eight bytes.
-        self.buffer.extend_from_slice(&[0; WORD]);
-        self.buffer.truncate(end);
+        if self.buffer.capacity() - self.buffer.len() >= WORD {
+            // One store of constant size and a cut: faster than filling up to eight bytes.
+            self.buffer.extend_from_slice(&[0; WORD]);
+            self.buffer.truncate(end);
+        } else {
+            self.buffer.resize(end, 0);
+        }
         #[allow(clippy::cast_possible_truncation)] // callers keep a segment below MAX_WORDS
         Pointer::list(position, Elements::Byte, count as u32)
     }
