@@ -49,24 +49,29 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     true
 }
 
+/// Appends the text of `bytes`.
+pub(super) fn encode_into(bytes: &[u8], out: &mut String) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    for group in bytes.chunks(3) {
+        let bits = group.iter().enumerate().fold(0, |bits, (place, &byte)| bits | u32::from(byte) << (16 - 8 * place));
+        for place in 0..4 {
+            let letter = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
+            out.push(if place <= group.len() { char::from(letter) } else { '=' });
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     fn encode(bytes: &[u8]) -> String {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
         let mut text = String::new();
-        for chunk in bytes.chunks(3) {
-            let bits =
-                chunk.iter().fold(0, |bits, &byte| bits << 8 | u32::from(byte)) << (8 * (3 - chunk.len()));
-            for place in 0..4 {
-                let value = (bits >> (18 - 6 * place) & 63) as usize;
-                text.push(if place <= chunk.len() { char::from(ALPHABET[value]) } else { '=' });
-            }
-        }
+        encode_into(bytes, &mut text);
         text
     }
+
 
     #[test]
     fn the_vectors_of_rfc_4648_decode() {

@@ -148,8 +148,8 @@ impl Flow {
             sequence: self.sequence,
             received_at: received.unix_nanos,
             partition: origin.partition,
-            first: letter.version.clone(),
-            last: letter.version.clone(),
+            first: Some(letter.version.clone()),
+            last: Some(letter.version.clone()),
             ..Header::default()
         };
         self.message(&header, (Arc::from([]), letter.encode()), 0)

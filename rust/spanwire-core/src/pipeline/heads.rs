@@ -4,7 +4,6 @@
 //! Everything here happens on the sender's own thread, between two sends. So a tick says exactly
 //! what went out before it, and needs no lock.
 
-use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -14,8 +13,8 @@ use foldhash::fast::FixedState;
 use crate::change::Timestamp;
 use crate::envelope::{self, Header, Kind, PartitionState, Tick};
 use crate::output::{Companion, Message};
+use crate::output;
 
-use super::flow::Origin;
 use super::mark::{Mark, What};
 
 /// The flow of a sender's own ticks.
@@ -121,7 +120,7 @@ impl Heads {
             .map(|(id, progress)| envelope::TickPartition {
                 id: *id,
                 epoch: progress.epoch,
-                starts_at: progress.starts_at,
+                starts_at: Some(progress.starts_at),
                 position: progress.position,
                 parents: progress.parents.clone(),
                 state: progress.state,
@@ -159,7 +158,7 @@ impl Companion for Heads {
         head.sent = message.sequence + 1;
     }
 
-    fn reached(&mut self, mark: &Arc<dyn Any + Send + Sync>) {
+    fn reached(&mut self, mark: &output::Mark) {
         if let Some(mark) = mark.downcast_ref::<Mark>() {
             self.mark(mark);
         }

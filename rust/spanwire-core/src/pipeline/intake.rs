@@ -205,7 +205,7 @@ impl Intake {
         if !sequence.is_empty() && self.window.contains(commit, &transaction, &sequence) {
             return Ok(());
         }
-        let letter = DeadLetter { version: Some(version), table: table.clone(), reason: what.clone(), raw: row.to_vec() };
+        let letter = DeadLetter { version, table: table.clone(), reason: what.clone(), raw: row.to_vec() };
         for lane in 0..self.lanes.len() {
             let shared = &self.shared;
             let flow = self.lanes[lane]

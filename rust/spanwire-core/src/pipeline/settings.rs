@@ -27,6 +27,21 @@ pub struct Settings {
     pub outputs: Vec<Lane>,
 }
 
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database: String::new(),
+            stream: String::new(),
+            topic: super::DEFAULT_TOPIC.into(),
+            on_undecodable: OnUndecodable::Stop,
+            io_threads: 1,
+            tick: Duration::from_secs(1),
+            max_record_bytes: 256 << 20,
+            outputs: Vec::new(),
+        }
+    }
+}
+
 /// One output and how messages for it are made.
 #[derive(Debug, Clone)]
 pub struct Lane {

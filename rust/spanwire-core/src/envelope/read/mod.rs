@@ -5,10 +5,12 @@
 //! timestamp, and that a record does not use its space twice, so that reading all of it takes
 //! time and memory in proportion to its size. Bytes need no alignment.
 
+mod canonical;
 mod record;
 mod segment;
 mod value;
 
+pub use canonical::canonical;
 pub use record::{Cells, Mod, Mods, Other, OtherPlace, Record};
 pub use value::{Array, Value};
 

@@ -1,0 +1,170 @@
+//! `Pipeline`: bytes of `PartialResultSet` in, `ZeroMQ` messages out.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use pyo3::exceptions::PyValueError;
+use pyo3::prelude::*;
+use pyo3::types::{PyDict, PyList};
+use spanwire_core::Error;
+use spanwire_core::pipeline::{self, DEFAULT_TOPIC, OnUndecodable, PartitionSettings, Settings};
+
+use crate::errors::{detached, raise};
+use crate::output::{Options, Output};
+use crate::partition::Partition;
+use crate::records::dialect;
+use crate::timestamp::Timestamp;
+
+/// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
+#[pyclass(frozen, module = "spanwire._core")]
+pub struct Pipeline(pipeline::Pipeline);
+
+#[pymethods]
+impl Pipeline {
+    #[new]
+    #[pyo3(signature = (database, stream, outputs, *, topic=DEFAULT_TOPIC, on_undecodable="stop", options=None))]
+    fn new(
+        py: Python<'_>,
+        database: String,
+        stream: String,
+        outputs: Vec<Output>,
+        topic: &str,
+        on_undecodable: &str,
+        options: Option<HashMap<String, i64>>,
+    ) -> PyResult<Self> {
+        let on_undecodable = match on_undecodable {
+            "stop" => OnUndecodable::Stop,
+            "dead-letter" => OnUndecodable::DeadLetter,
+            other => {
+                let what = format!("must be \"stop\" or \"dead-letter\", is {other:?}");
+                return Err(raise(py, &Error::Config { setting: "on_undecodable", what }));
+            }
+        };
+        let mut settings = Settings {
+            database,
+            stream,
+            topic: topic.to_owned(),
+            on_undecodable,
+            outputs: outputs.into_iter().map(|output| output.0).collect(),
+            ..Settings::default()
+        };
+        let mut options = Options::new(py, options);
+        options.take("io_threads", &mut settings.io_threads)?;
+        options.take_time("tick_ms", 1, &mut settings.tick)?;
+        options.take("max_record_bytes", &mut settings.max_record_bytes)?;
+        options.finish()?;
+        detached(py, || pipeline::Pipeline::new(settings)).map(Self)
+    }
+
+    /// The random id of this relay process, in every header.
+    #[getter]
+    fn incarnation(&self) -> u64 {
+        self.0.incarnation()
+    }
+
+    /// Per output, per sender: the address bound, wildcard ports resolved.
+    #[getter]
+    fn endpoints(&self) -> Vec<Vec<String>> {
+        self.0.endpoints()
+    }
+
+    /// Open a partition under an epoch.
+    #[pyo3(signature = (token, *, dialect, epoch, start, resumed=false, parents=Vec::new()))]
+    fn partition(
+        &self,
+        py: Python<'_>,
+        token: String,
+        dialect: &str,
+        epoch: u64,
+        start: Timestamp,
+        resumed: bool,
+        parents: Vec<String>,
+    ) -> PyResult<Partition> {
+        let dialect = self::dialect(py, dialect)?;
+        let settings = PartitionSettings { token, dialect, epoch, start: start.0, resumed, parents };
+        detached(py, || self.0.partition(settings)).map(Partition)
+    }
+
+    /// Counters: see docs/metrics.md.
+    fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let dict = PyDict::new(py);
+        let counters = self.0.counters();
+        for (name, counter) in [
+            ("pushes", &counters.pushes),
+            ("bytes", &counters.bytes),
+            ("records", &counters.records),
+            ("changes", &counters.changes),
+            ("duplicates", &counters.duplicates),
+            ("heartbeats", &counters.heartbeats),
+            ("undecodable", &counters.undecodable),
+            ("misfits", &counters.misfits),
+        ] {
+            dict.set_item(name, counter.load(Relaxed))?;
+        }
+        let outputs = PyList::empty(py);
+        for output in self.0.outputs() {
+            let senders = PyList::empty(py);
+            for sender in output.senders() {
+                senders.append(sender_stats(py, sender)?)?;
+            }
+            outputs.append(senders)?;
+        }
+        dict.set_item("outputs", outputs)?;
+        Ok(dict)
+    }
+
+    /// Wait until all that was pushed is handed over; False when time ran out. Seconds.
+    fn drain(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
+        let timeout = Duration::try_from_secs_f64(timeout)
+            .map_err(|_| PyValueError::new_err(format!("timeout must be 0 or more seconds, is {timeout}")))?;
+        detached(py, || self.0.drain(timeout))
+    }
+
+    /// Stop all senders. What is still queued is not sent: drain first.
+    fn close(&self, py: Python<'_>) {
+        py.detach(|| self.0.close());
+    }
+
+    fn __enter__(slf: Py<Self>) -> Py<Self> {
+        slf
+    }
+
+    fn __exit__(
+        &self,
+        py: Python<'_>,
+        _kind: Option<&Bound<'_, PyAny>>,
+        _value: Option<&Bound<'_, PyAny>>,
+        _trace: Option<&Bound<'_, PyAny>>,
+    ) {
+        self.close(py);
+    }
+}
+
+fn sender_stats<'py>(
+    py: Python<'py>,
+    sender: &spanwire_core::output::Sender,
+) -> PyResult<Bound<'py, PyDict>> {
+    let stats = sender.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("endpoint", sender.endpoint())?;
+    for (name, number) in [
+        ("messages", stats.messages),
+        ("bytes", stats.bytes),
+        ("changes", stats.changes),
+        ("ticks", stats.ticks),
+        ("skipped_messages", stats.skipped_messages),
+        ("skipped_changes", stats.skipped_changes),
+        ("detachments", stats.detachments),
+        ("queued_messages", stats.queued_messages),
+        ("queued_bytes", stats.queued_bytes),
+        ("errors", stats.errors),
+    ] {
+        dict.set_item(name, number)?;
+    }
+    dict.set_item("blocked_seconds", stats.blocked.as_secs_f64())?;
+    dict.set_item("stuck_seconds", stats.stuck.as_secs_f64())?;
+    dict.set_item("detached", stats.detached)?;
+    dict.set_item("failure", sender.failure().map(|error| error.to_string()))?;
+    Ok(dict)
+}
