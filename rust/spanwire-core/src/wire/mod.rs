@@ -1,1 +1,75 @@
-//! (to come)
+//! From the bytes of a change stream query to records.
+//!
+//! ```text
+//! messages ── ResultSetReader ──▶ rows ── RecordReader ──▶ records
+//!              (result_set,              (googlesql | postgresql,
+//!               assemble)                 columns on demand)
+//! ```
+//!
+//! Everything is read in place: a record borrows from its row, and a row from its message unless
+//! its value was chunked. Nothing outside this module knows protobuf.
+
+mod assemble;
+mod columns;
+mod googlesql;
+mod postgresql;
+mod protobuf;
+mod record;
+mod result_set;
+
+pub use columns::{column_types, columns_of, read_type};
+pub use record::Undecodable;
+pub use result_set::ResultSetReader;
+
+use crate::change::Record;
+use crate::error::Result;
+use record::Scratch;
+
+/// The shape in which a database's change streams arrive.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// A list of structs whose fields have places, not names.
+    GoogleSql,
+    /// One JSON object.
+    PostgreSql,
+    // MUTABLE_KEY_RANGE, in either dialect, is a shape of its own: base64 of the protobuf message
+    // google.spanner.v1.ChangeStreamRecord. Its reader stands beside the two others.
+}
+
+/// Reads the rows of a change stream query. Keeps its scratch space: no allocation per change.
+#[derive(Debug)]
+pub struct RecordReader {
+    dialect: Dialect,
+    scratch: Scratch,
+}
+
+impl RecordReader {
+    /// A reader for one dialect.
+    pub fn new(dialect: Dialect) -> Self {
+        Self { dialect, scratch: Scratch::default() }
+    }
+
+    /// Calls `sink` with the records of one row (an encoded `google.protobuf.Value`), in order,
+    /// and stops at the first error, its own or the sink's. `Undecodable` where a data change
+    /// record cannot be read, `Corrupt` where the row itself, or what else is in it, cannot.
+    pub fn read(&mut self, row: &[u8], sink: &mut dyn FnMut(Record<'_>) -> Result<()>) -> Result<()> {
+        self.read_each(row, &mut |read| match read {
+            Ok(record) => sink(record),
+            Err(undecodable) => Err(undecodable.error),
+        })
+    }
+
+    /// As [`Self::read`], but a data change record that cannot be read goes to the sink too, in
+    /// its place: where the sink takes it, reading goes on behind it.
+    pub fn read_each(
+        &mut self,
+        row: &[u8],
+        sink: &mut dyn FnMut(std::result::Result<Record<'_>, Undecodable<'_>>) -> Result<()>,
+    ) -> Result<()> {
+        match self.dialect {
+            Dialect::GoogleSql => googlesql::read(row, &mut self.scratch, sink),
+            Dialect::PostgreSql => postgresql::read(row, &mut self.scratch, sink),
+        }
+    }
+}
