@@ -73,3 +73,6 @@ class Progress:
     position: Timestamp
 
 
+def short_token(token: str) -> str:
+    """A partition token, cut to what tells it apart in a message."""
+    return token if len(token) <= 24 else f"{token[:10]}...{token[-10:]}"

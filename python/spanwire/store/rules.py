@@ -3,12 +3,7 @@
 from __future__ import annotations
 
 from spanwire.errors import FencedError, StoreError
-from spanwire.records import PartitionRecord, State
-
-
-def short(token: str) -> str:
-    """A partition token, cut to what tells it apart in a message."""
-    return token if len(token) <= 24 else f"{token[:10]}...{token[-10:]}"
+from spanwire.records import PartitionRecord, State, short_token
 
 
 def fenced(token: str, state: State, epoch: int | None, known: PartitionRecord | None) -> FencedError:
@@ -16,7 +11,7 @@ def fenced(token: str, state: State, epoch: int | None, known: PartitionRecord |
     expected = state.value if epoch is None else f"{state.value} under epoch {epoch}"
     found = "unknown" if known is None else f"{known.state.value} under epoch {known.epoch}"
     return FencedError(
-        f"partition {short(token)}: expected it {expected}, the store holds it {found}: "
+        f"partition {short_token(token)}: expected it {expected}, the store holds it {found}: "
         "another owner goes on with it, so this one stops",
         partition=token,
         epoch=epoch,
@@ -28,7 +23,7 @@ def check_acquirable(token: str, state: State) -> None:
     """Refuse to own what is not to be read: not yet, or not any more."""
     if state not in (State.SCHEDULED, State.RUNNING):
         raise StoreError(
-            f"partition {short(token)}: cannot be owned while {state.value}; it must be scheduled or running",
+            f"partition {short_token(token)}: cannot be owned while {state.value}, only scheduled or running",
             partition=token,
         )
 

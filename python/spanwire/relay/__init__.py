@@ -1,0 +1,5 @@
+"""The relay: joins source, core and store, and keeps them going until it is told to stop."""
+
+from spanwire.relay.relay import Relay, run
+
+__all__ = ["Relay", "run"]

@@ -1,0 +1,239 @@
+"""Keeps the partitions of one stream going: what is read, what is stored, what comes next.
+
+One thread calls `turn`; readers report through a queue. So partitions, store and lineage change in
+one place and in one order:
+
+- the children of a partition are stored before it is finished,
+- it is finished only when all that was read of it has been handed over,
+- a child is read only when all its parents are finished,
+- a position is stored only after everything up to it has been handed over.
+"""
+
+from __future__ import annotations
+
+import queue
+import time
+from dataclasses import dataclass
+
+import structlog
+
+from spanwire._core import Partition, Pipeline, Timestamp
+from spanwire.config import Config
+from spanwire.errors import ClosedError
+from spanwire.records import PartitionRecord, Progress, State, short_token
+from spanwire.source.connect import Connection
+from spanwire.source.partitions import Lineage
+from spanwire.source.reader import Ended, Job, Reader, Stopped
+from spanwire.store import Store
+
+_log = structlog.get_logger("spanwire.relay")
+
+_FINISHING_POLL_S = 0.005
+_SILENT_INTERVALS, _SILENT_LEAST_S = 10, 20.0
+"""A stream that misses so many heartbeats, and for so long, is dead although its connection is not."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What a keeper works with."""
+
+    config: Config
+    connection: Connection
+    store: Store
+    pipeline: Pipeline
+
+
+@dataclass
+class _Running:
+    reader: Reader
+    partition: Partition
+    epoch: int
+    ended: Ended | None = None
+
+
+class Keeper:
+    """The partitions of a running relay."""
+
+    def __init__(self, parts: Parts) -> None:
+        source = parts.config.source
+        self._parts = parts
+        self._end = source.end_at
+        self._interval_s = parts.config.store.interval_ms / 1000
+        self._silence_s = max(_SILENT_LEAST_S, _SILENT_INTERVALS * source.heartbeat_ms / 1000)
+        self._reports: queue.SimpleQueue[Ended | Stopped | None] = queue.SimpleQueue()
+        self._running: dict[str, _Running] = {}
+        self._stored_at = time.monotonic()
+        self.lineage = Lineage(end=self._end)
+
+    def begin(self, partitions: list[PartitionRecord]) -> None:
+        """Go on with what the store holds: what ran is owned again, under a new epoch."""
+        self.lineage = Lineage(partitions, self._end)
+        for one in partitions:
+            if one.state is State.RUNNING and not self.lineage.is_complete(one.token):
+                self._own(one)
+
+    def turn(self, wait_s: float | None = None) -> None:
+        """Wait for something to happen, at the most until progress is due, and deal with it.
+
+        Raises what ends the relay: the fault of a reader, or of the store.
+        """
+        self._deal(self._patience() if wait_s is None else wait_s)
+        self._settle()
+        self._schedule()
+        if time.monotonic() - self._stored_at >= self._interval_s:
+            self.store_progress()
+            self._break_silence()
+
+    def wake(self) -> None:
+        """End a `turn` that is waiting. From any thread."""
+        self._reports.put(None)
+
+    def done(self) -> bool:
+        """Whether everything up to the requested end has been handed over."""
+        return self.lineage.done() and not self._running
+
+    def store_progress(self) -> None:
+        """Store every position that has moved."""
+        self._stored_at = time.monotonic()
+        moved = []
+        for token, one in self._running.items():
+            position = self._position(one)
+            if position is not None and self.lineage[token].advanced(position) is not self.lineage[token]:
+                moved.append(Progress(token, one.epoch, position))
+        self._parts.store.advance(moved)
+        for progress in moved:
+            self.lineage.advance(progress.token, progress.position)
+
+    def stop_readers(self, timeout: float) -> bool:
+        """End all reading; whether every reader has ended. A reader may wait for an output that is full."""
+        deadline = time.monotonic() + timeout
+        for one in self._running.values():
+            one.reader.stop()
+        return all(
+            one.reader.join(max(0.0, deadline - time.monotonic())) for one in list(self._running.values())
+        )
+
+    def close(self) -> None:
+        """Store what was handed over, and give up the partitions. After the pipeline was drained."""
+        self._deal(0.0)
+        self._settle()
+        self.store_progress()
+        for one in self._running.values():
+            try:
+                one.partition.release()
+            except ClosedError:
+                continue
+
+    def troubles(self) -> dict[str, str]:
+        """Partitions that are not being read at the moment, and why."""
+        return {token: one.reader.trouble for token, one in list(self._running.items()) if one.reader.trouble}
+
+    def position(self, partition: PartitionRecord) -> Timestamp:
+        """How far a partition has been handed over: where it would go on."""
+        one = self._running.get(partition.token)
+        return partition.advanced(None if one is None else self._position(one)).resume_at
+
+    def _deal(self, wait_s: float) -> None:
+        """Take in all reports there are, waiting for the first."""
+        try:
+            report = self._reports.get(timeout=wait_s) if wait_s > 0 else self._reports.get_nowait()
+            while True:
+                self._take(report)
+                report = self._reports.get_nowait()
+        except queue.Empty:
+            return
+
+    def _take(self, report: Ended | Stopped | None) -> None:
+        if report is None:
+            return
+        if isinstance(report, Stopped):
+            if report.error is not None:
+                raise report.error
+            return
+        one = self._running[report.token]
+        if report.children:
+            self._parts.store.add_children(report.token, one.epoch, report.children)
+            self.lineage.add(report.children)
+            one.partition.finish()
+        else:
+            one.partition.finish(self._end)
+        one.ended = report
+
+    def _settle(self) -> None:
+        """Finish the partitions that have ended and been handed over."""
+        for token, one in list(self._running.items()):
+            if one.ended is None or not one.partition.finished:
+                continue
+            if (position := self._position(one)) is not None:
+                self._parts.store.advance([Progress(token, one.epoch, position)])
+                self.lineage.advance(token, position)
+            if one.ended.children:
+                self._parts.store.finish(token, one.epoch)
+                self.lineage.finish(token)
+            else:
+                self.lineage.complete(token)
+            del self._running[token]
+            _log.info(
+                "partition ended",
+                partition=short_token(token),
+                children=[short_token(child.token) for child in one.ended.children],
+            )
+        if forgettable := self.lineage.forgettable():
+            self._parts.store.forget(forgettable)
+            self.lineage.forget(forgettable)
+
+    def _schedule(self) -> None:
+        ready = [token for token in self.lineage.ready() if not self.lineage.is_complete(token)]
+        if ready:
+            self._parts.store.schedule(ready)
+        for token in ready:
+            self.lineage.schedule(token)
+        for token in self.lineage.scheduled():
+            if not self.lineage.is_complete(token):
+                self._own(self.lineage[token])
+
+    def _own(self, known: PartitionRecord) -> None:
+        parts = self._parts
+        owned = parts.store.acquire(known.token, known.state, known.epoch)
+        self.lineage.own(owned)
+        partition = parts.pipeline.partition(
+            owned.token,
+            dialect=parts.connection.dialect,
+            epoch=owned.epoch,
+            start=owned.resume_at,
+            parents=owned.parents,
+            resumed=owned.position is not None,
+        )
+        reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
+        self._running[owned.token] = _Running(reader, partition, owned.epoch)
+        reader.start()
+        _log.info(
+            "reading partition",
+            partition=short_token(owned.token),
+            start=str(owned.resume_at),
+            epoch=owned.epoch,
+        )
+
+    def _position(self, one: _Running) -> Timestamp | None:
+        """What may be stored: handed over, and no further than Spanner has said anything.
+
+        A partition read to the requested end counts as complete up to it, but going on from there
+        could lie past the partition's own end, and its children would be lost.
+        """
+        position = one.partition.position
+        return None if position is None else min(position, one.reader.newest)
+
+    def _patience(self) -> float:
+        if any(one.ended is not None for one in self._running.values()):
+            return _FINISHING_POLL_S
+        return max(0.001, self._stored_at + self._interval_s - time.monotonic())
+
+    def _break_silence(self) -> None:
+        for token, one in self._running.items():
+            if one.ended is None and one.reader.silent_for() > self._silence_s:
+                _log.warning(
+                    "a stream fell silent: it is opened again",
+                    partition=short_token(token),
+                    silent_s=round(one.reader.silent_for(), 1),
+                )
+                one.reader.interrupt()

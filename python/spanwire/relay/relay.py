@@ -1,0 +1,259 @@
+"""A relay's life: open everything, run, drain, store, close."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from types import TracebackType
+from typing import Any, Self
+
+import structlog
+
+from spanwire._core import Output, Pipeline, Timestamp
+from spanwire.config import Config
+from spanwire.errors import ClosedError, SpanwireError, StoreError
+from spanwire.records import PartitionRecord, State, short_token
+from spanwire.relay.keeper import Keeper, Parts
+from spanwire.source.connect import connect
+from spanwire.source.initial import first_partitions
+from spanwire.store import open_store
+
+_STUCK_S = 10.0
+"""An output that has taken nothing for so long, with something to take, is a problem."""
+
+_log = structlog.get_logger("spanwire.relay")
+
+
+class Relay:
+    """Reads one change stream and sends it on. A context manager: started on entry, stopped on exit.
+
+    Threads: one that decides (`Keeper`), one for each partition that is read, and the core's senders.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._stop = threading.Event()
+        self._ended = threading.Event()
+        self._drain_s = 10.0
+        self._drained = True
+        self._error: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._open = ExitStack()
+        self._parts: Parts | None = None
+        self._keeper: Keeper | None = None
+
+    def start(self) -> None:
+        """Open store, sockets and Spanner, then run on a thread of its own.
+
+        Whatever cannot be opened is raised here: StoreError, SocketError, ConfigError, ConnectError.
+        """
+        config = self._config
+        with ExitStack() as opening:
+            store = open_store(config.store, config.source.identity)
+            opening.callback(store.close)
+            pipeline = opening.enter_context(build_pipeline(config))
+            connection = opening.enter_context(connect(config.source))
+            self._parts = Parts(config, connection, store, pipeline)
+            self._keeper = Keeper(self._parts)
+            self._open = opening.pop_all()
+        self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
+        self._thread.start()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until the relay has ended; False when time ran out. Raises what ended it early."""
+        ended = self._ended.wait(timeout)
+        if ended and self._error is not None:
+            raise self._error
+        return ended
+
+    def stop(self, timeout: float = 10.0) -> bool:
+        """Stop reading, send what has been read, store progress, close.
+
+        Whether all that was read could be handed over within `timeout` seconds; what could not will be
+        read again from the stored progress.
+        """
+        self._drain_s = timeout
+        self._stop.set()
+        if self._keeper is not None and self._thread is not None:
+            self._keeper.wake()
+            self._thread.join()
+        return self._drained
+
+    @property
+    def endpoints(self) -> list[list[str]]:
+        """Per output, per sender: the address bound, wildcard ports resolved."""
+        return self._live().pipeline.endpoints
+
+    def stats(self) -> dict[str, Any]:
+        """The core's counters: see docs/metrics.md."""
+        return self._live().pipeline.stats()
+
+    def problems(self) -> list[str]:
+        """Why the relay is not well, one line each; empty while it is."""
+        if self._error is not None:
+            return [str(self._error)]
+        if self._keeper is None or self._ended.is_set():
+            return ["the relay does not run"]
+        found = [
+            f"partition {short_token(token)} is not read: {why}"
+            for token, why in sorted(self._keeper.troubles().items())
+        ]
+        return found + _stuck_outputs(self.stats())
+
+    def status(self) -> dict[str, Any]:
+        """Partitions, positions, lag and counters, as plain values for JSON."""
+        live = self._live()
+        keeper, now = self._keeper, Timestamp.now()
+        assert keeper is not None
+        troubles = keeper.troubles()
+        partitions = [
+            _partition_status(one, keeper.position(one), now, troubles.get(one.token))
+            for one in keeper.lineage.all()
+            if one.state is not State.FINISHED
+        ]
+        watermark = min((one["position"] for one in partitions), default=None)
+        return {
+            "stream": str(self._config.source.identity),
+            "running": not self._ended.is_set(),
+            "incarnation": live.pipeline.incarnation,
+            "endpoints": live.pipeline.endpoints,
+            "watermark": watermark,
+            "lag_seconds": max((one["lag_seconds"] for one in partitions), default=None),
+            "partitions": partitions,
+            "problems": self.problems(),
+            "counters": live.pipeline.stats(),
+        }
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Stop it."""
+        self.stop()
+
+    def _live(self) -> Parts:
+        if self._parts is None:
+            raise ClosedError("the relay has not been started")
+        return self._parts
+
+    def _run(self) -> None:
+        assert self._parts is not None
+        assert self._keeper is not None
+        try:
+            self._begin(self._parts, self._keeper)
+            while not self._stop.is_set() and not self._keeper.done():
+                self._keeper.turn()
+        except SpanwireError as error:
+            self._fail(error)
+        except Exception as error:
+            self._fail(error)
+        try:
+            self._shut_down(self._parts, self._keeper)
+        except Exception as error:
+            self._fail(error)
+        finally:
+            self._open.close()
+            self._ended.set()
+
+    def _begin(self, parts: Parts, keeper: Keeper) -> None:
+        """Go on from the store, or begin with the stream's first partitions, stored all together."""
+        partitions = parts.store.load()
+        source = self._config.source
+        if partitions:
+            if source.start != "store":
+                _log.info("the store holds progress: source.start is not used", start=source.start)
+        else:
+            start = source.start_at or Timestamp.now()
+            parts.store.initialise(first_partitions(parts.connection, start, self._stop))
+            partitions = parts.store.load()
+        keeper.begin(partitions)
+
+    def _shut_down(self, parts: Parts, keeper: Keeper) -> None:
+        deadline = time.monotonic() + self._drain_s
+        stopped = keeper.stop_readers(self._drain_s)
+        drained = parts.pipeline.drain(max(0.0, deadline - time.monotonic()))
+        self._drained = stopped and drained
+        if not isinstance(self._error, StoreError):
+            keeper.close()
+        if not self._drained:
+            _log.warning("not all that was read could be sent in time; it will be read again")
+
+    def _fail(self, error: BaseException) -> None:
+        if self._error is None:
+            self._error = error
+            _log.error("the relay ends", why=str(error))
+
+
+def build_pipeline(config: Config) -> Pipeline:
+    """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError."""
+    source = config.source
+    outputs = [
+        Output(one.kind, one.bind, values=one.values, on_full=one.on_full, options=one.options)
+        for one in config.output
+    ]
+    return Pipeline(
+        source.database,
+        source.stream,
+        outputs,
+        topic=source.topic,
+        on_undecodable=source.on_undecodable,
+        options={
+            "io_threads": source.io_threads,
+            "tick_ms": source.tick_ms,
+            "max_record_bytes": source.max_record_bytes,
+        },
+    )
+
+
+Beside = Callable[[Relay], AbstractContextManager[object]]
+
+
+def run(
+    config: Config, stop: threading.Event, *, beside: Beside | None = None, drain_s: float = 10.0
+) -> None:
+    """Run a relay until `stop` is set, the requested end is reached, or it fails: then raises why.
+
+    `beside` makes what runs as long as the relay does, such as the status server.
+    """
+    with Relay(config) as relay, nullcontext() if beside is None else beside(relay):
+        while not relay.wait(0.1):
+            if stop.is_set():
+                relay.stop(drain_s)
+
+
+def _partition_status(
+    one: PartitionRecord, position: Timestamp, now: Timestamp, trouble: str | None
+) -> dict[str, Any]:
+    lag = (now.seconds - position.seconds) + (now.nanos - position.nanos) / 1e9
+    return {
+        "token": one.token,
+        "state": one.state.value,
+        "position": str(position),
+        "lag_seconds": round(max(0.0, lag), 3),
+        "epoch": one.epoch,
+        "trouble": trouble,
+    }
+
+
+def _stuck_outputs(stats: dict[str, Any]) -> list[str]:
+    found = []
+    for senders in stats["outputs"]:
+        for sender in senders:
+            if sender["failure"] is not None:
+                found.append(f"output {sender['endpoint']} failed: {sender['failure']}")
+            elif sender["detached"]:
+                found.append(
+                    f"output {sender['endpoint']} was full and is set aside: "
+                    f"{sender['skipped_changes']} changes were not sent"
+                )
+            elif sender["stuck_seconds"] > _STUCK_S:
+                found.append(
+                    f"output {sender['endpoint']} takes nothing since {sender['stuck_seconds']:.0f} s"
+                )
+    return found

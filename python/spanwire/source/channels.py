@@ -1,0 +1,92 @@
+"""Connections to Spanner. One carries about 100 streams; the 101st would wait for ever without a word."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import grpc
+from grpc.experimental import ChannelOptions
+
+Options = list[tuple[str, object]]
+MakeChannel = Callable[[Options], grpc.Channel]
+
+OPTIONS: Options = [
+    # Records have no size limit of their own: a transaction's rows come as one.
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_receive_message_length", -1),
+    # As the official client does; silence within a stream is noticed by its heartbeats.
+    ("grpc.keepalive_time_ms", 120_000),
+    # Otherwise all channels to one address share one connection, and its limit of streams.
+    ("grpc.use_local_subchannel_pool", 1),
+    # A stream is read on its reader's thread: a third less work per message.
+    (ChannelOptions.SingleThreadedUnaryStream, 1),
+]
+
+
+@dataclass(eq=False)
+class Lease:
+    """Room for one stream on a channel; give it back with `ChannelPool.release`."""
+
+    channel: grpc.Channel
+    number: int
+    """Which channel of the pool this is, from 1."""
+
+
+@dataclass(eq=False)
+class _Pooled:
+    channel: grpc.Channel
+    number: int
+    streams: int = 0
+
+
+class ChannelPool:
+    """Channels that grow and shrink with the number of streams. Thread-safe."""
+
+    def __init__(self, make: MakeChannel, streams_per_channel: int) -> None:
+        self._make = make
+        self._most = streams_per_channel
+        self._lock = threading.Lock()
+        self._channels: list[_Pooled] = []
+        self._made = 0
+        self._closed = False
+
+    def __len__(self) -> int:
+        """How many channels are open."""
+        return len(self._channels)
+
+    def acquire(self) -> Lease:
+        """Room for one stream: on the fullest channel that has some, so that others can empty and close."""
+        with self._lock:
+            if self._closed:
+                raise ValueError("the channel pool is closed")
+            free = [one for one in self._channels if one.streams < self._most]
+            if free:
+                chosen = max(free, key=lambda one: one.streams)
+            else:
+                self._made += 1
+                chosen = _Pooled(self._make(OPTIONS), self._made)
+                self._channels.append(chosen)
+            chosen.streams += 1
+            return Lease(chosen.channel, chosen.number)
+
+    def release(self, lease: Lease) -> None:
+        """Give room back. The last channel stays open for the next stream."""
+        with self._lock:
+            held = next((one for one in self._channels if one.channel is lease.channel), None)
+            if held is None:
+                return
+            held.streams -= 1
+            if held.streams > 0 or len(self._channels) == 1:
+                return
+            self._channels.remove(held)
+        held.channel.close()
+
+    def close(self) -> None:
+        """Close all channels; streams on them end as cancelled."""
+        with self._lock:
+            self._closed = True
+            channels, self._channels = self._channels, []
+        for one in channels:
+            one.channel.close()

@@ -1,0 +1,92 @@
+"""The change stream query in both dialects. Arguments are parameters; only the stream's name is text.
+
+https://cloud.google.com/spanner/docs/change-streams/details#change_stream_query_syntax
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from google.cloud.spanner_v1 import (
+    ExecuteSqlRequest,
+    RequestOptions,
+    TransactionOptions,
+    TransactionSelector,
+    Type,
+    TypeCode,
+)
+
+from spanwire._core import Timestamp
+from spanwire.config import SourceConfig
+
+Dialect = Literal["googlesql", "postgresql"]
+
+_GOOGLESQL = (
+    "SELECT ChangeRecord FROM {function}(start_timestamp => @start, end_timestamp => @end, "
+    "partition_token => @token, heartbeat_milliseconds => @heartbeat)"
+)
+_POSTGRESQL = 'SELECT * FROM "spanner".{function}($1, $2, $3, $4, null)'
+_STRONG_SINGLE_USE = TransactionSelector(
+    single_use=TransactionOptions(read_only=TransactionOptions.ReadOnly(strong=True))
+)
+_TIMESTAMP, _STRING, _INT64 = (
+    Type(code=code) for code in (TypeCode.TIMESTAMP, TypeCode.STRING, TypeCode.INT64)
+)
+
+
+@dataclass(frozen=True)
+class StreamQuery:
+    """How one stream is read, whatever the partition."""
+
+    dialect: Dialect
+    stream: str
+    heartbeat_ms: int
+    priority: str = "medium"
+    request_tag: str = ""
+
+    @classmethod
+    def of(cls, source: SourceConfig, dialect: Dialect) -> StreamQuery:
+        """The query of a configured source, once the database's dialect is known."""
+        return cls(dialect, source.stream, source.heartbeat_ms, source.priority, source.request_tag)
+
+    @property
+    def sql(self) -> str:
+        """The statement, with the stream's name quoted as an identifier."""
+        if self.dialect == "googlesql":
+            return _GOOGLESQL.replace("{function}", _googlesql_name(f"READ_{self.stream}"))
+        return _POSTGRESQL.replace("{function}", _postgresql_name(f"read_json_{self.stream}"))
+
+    def request(self, token: str | None, start: Timestamp, end: Timestamp | None = None) -> ExecuteSqlRequest:
+        """The request for one partition, or with token None for the first partitions.
+
+        `start` and `end` are inclusive. The session is filled in when it is sent.
+        """
+        names = ("start", "end", "token", "heartbeat")
+        if self.dialect == "postgresql":
+            names = ("p1", "p2", "p3", "p4")
+        # An INT64 travels as a string, an absent argument as null.
+        values = (str(start), None if end is None else str(end), token, str(self.heartbeat_ms))
+        types = (_TIMESTAMP, _TIMESTAMP, _STRING, _INT64)
+        return ExecuteSqlRequest(
+            sql=self.sql,
+            params=dict(zip(names, values, strict=True)),
+            param_types=dict(zip(names, types, strict=True)),
+            transaction=_STRONG_SINGLE_USE,
+            request_options=request_options(self.priority, self.request_tag),
+        )
+
+
+def request_options(priority: str, tag: str) -> RequestOptions:
+    """Priority ("low", "medium", "high") and tag, as Spanner's query statistics show them."""
+    return RequestOptions(priority=RequestOptions.Priority[f"PRIORITY_{priority.upper()}"], request_tag=tag)
+
+
+def _googlesql_name(name: str) -> str:
+    r"""An identifier in backquotes; inside them a backslash escapes."""
+    return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"
+
+
+def _postgresql_name(name: str) -> str:
+    """An identifier in double quotes; a doubled one stands for itself."""
+    return '"' + name.replace('"', '""') + '"'
