@@ -37,11 +37,8 @@ pub mod socket;
 mod worker;
 
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
-
-use foldhash::fast::FixedState;
 
 use crate::error::Result;
 
@@ -116,12 +113,13 @@ impl Output {
         &self.senders
     }
 
-    /// The number of the sender that a topic goes through: the same one in every process that has
-    /// as many.
+    /// The number of the sender that a topic goes through: its 64-bit FNV-1a hash modulo the number
+    /// of senders, so the same one in every process and version.
     pub fn sender_for(&self, topic: &[u8]) -> usize {
-        let mut hasher = FixedState::with_seed(0).build_hasher();
-        hasher.write(topic);
-        usize::try_from(hasher.finish() % self.senders.len() as u64).unwrap_or(0)
+        let hash = topic.iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        usize::try_from(hash % self.senders.len() as u64).unwrap_or(0)
     }
 
     /// The addresses bound, wildcard ports resolved.

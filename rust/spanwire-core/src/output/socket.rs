@@ -103,6 +103,7 @@ impl Socket {
             Kind::Pub => zmq::ZMQ_PUB,
             Kind::Push => zmq::ZMQ_PUSH,
         };
+        check_port(endpoint)?;
         let mut socket = Self::open(context, kind, endpoint)?;
         socket.set(zmq::ZMQ_SNDHWM, settings.high_water_mark)?;
         socket.set(zmq::ZMQ_LINGER, milliseconds(settings.linger))?;
@@ -341,6 +342,15 @@ fn bad_endpoint(endpoint: &str, why: &str) -> Error {
         "{endpoint:?} cannot be bound: {why}; write it like tcp://127.0.0.1:5556 or ipc:///run/spanwire.sock"
     );
     Error::Config { setting: "bind", what }
+}
+
+/// libzmq reads a port's leading digits, modulo 65536: `:70000` would be bound as `:4464`.
+fn check_port(endpoint: &str) -> Result<()> {
+    let Some(address) = endpoint.strip_prefix("tcp://") else { return Ok(()) };
+    match address.rsplit_once(':') {
+        Some((_, port)) if port == "*" || port.parse::<u16>().is_ok() => Ok(()),
+        _ => Err(bad_endpoint(endpoint, "its port must be 0 to 65535, or * for any free one")),
+    }
 }
 
 /// What a failed bind means to the one who wrote the endpoint.
