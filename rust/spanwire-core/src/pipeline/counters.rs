@@ -26,6 +26,7 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counts a push.
     pub fn pushed(&self, pushed: &Pushed, bytes: usize) {
         self.pushes.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
