@@ -7,7 +7,8 @@ use plain::{Plain, PlainMod, PlainValues, by_generated_readers, by_own_readers};
 use proptest::prelude::*;
 use serde_json::Value as Json;
 use spanwire_core::change::{
-    Column, ColumnTypes, DataChangeRecord, Mod, ModType, Timestamp, Type, TypeAnnotation, TypeCode, ValueCaptureType,
+    Column, ColumnTypes, DataChangeRecord, Mod, ModType, Timestamp, Type, TypeAnnotation, TypeCode,
+    ValueCaptureType,
 };
 use spanwire_core::envelope::{Body, Columns, Values, read};
 
@@ -43,7 +44,13 @@ fn decode(of: &Type, raw: &str) -> Option<Plain> {
         let int64 = element.code == TypeCode::Int64 || element.annotation == TypeAnnotation::PgOid;
         return raws
             .iter()
-            .map(|raw| if int64 && raw.get() == "\"NULL\"" { Some(Plain::Null) } else { decode_element(element, raw.get()) })
+            .map(|raw| {
+                if int64 && raw.get() == "\"NULL\"" {
+                    Some(Plain::Null)
+                } else {
+                    decode_element(element, raw.get())
+                }
+            })
             .collect::<Option<_>>()
             .map(Plain::Array);
     }
@@ -108,12 +115,14 @@ fn decode_integer(word: &str) -> Option<Plain> {
 fn expected(columns: &[Column], objects: &[Vec<(String, String)>; 3], number: u32) -> PlainMod {
     let mut others = Vec::new();
     let lists = [0_u8, 1, 2].map(|place| {
-        let of_role: Vec<&Column> = columns.iter().filter(|column| column.is_primary_key == (place == 0)).collect();
+        let of_role: Vec<&Column> =
+            columns.iter().filter(|column| column.is_primary_key == (place == 0)).collect();
         let mut list = vec![Plain::Missing; of_role.len()];
         for (name, raw) in &objects[usize::from(place)] {
             match of_role.iter().position(|column| column.name == *name) {
                 Some(at) if list[at] == Plain::Missing => {
-                    list[at] = decode(&of_role[at].column_type, raw).unwrap_or_else(|| Plain::Json(raw.clone()));
+                    list[at] =
+                        decode(&of_role[at].column_type, raw).unwrap_or_else(|| Plain::Json(raw.clone()));
                 }
                 _ => others.push((place, name.clone(), raw.clone())),
             }
@@ -131,8 +140,22 @@ fn expected(columns: &[Column], objects: &[Vec<(String, String)>; 3], number: u3
 fn scalar_type() -> impl Strategy<Value = Type> {
     use TypeCode::*;
     let code = prop::sample::select(vec![
-        Bool, Int64, Float64, Timestamp, Date, String, Bytes, Numeric, Json, Proto, Enum, Float32, Interval, Uuid,
-        Struct, Unspecified,
+        Bool,
+        Int64,
+        Float64,
+        Timestamp,
+        Date,
+        String,
+        Bytes,
+        Numeric,
+        Json,
+        Proto,
+        Enum,
+        Float32,
+        Interval,
+        Uuid,
+        Struct,
+        Unspecified,
     ]);
     let annotation = prop_oneof![9 => Just(TypeAnnotation::None), 1 => Just(TypeAnnotation::PgOid)];
     (code, annotation).prop_map(|(code, annotation)| Type {
@@ -143,7 +166,11 @@ fn scalar_type() -> impl Strategy<Value = Type> {
             _ => TypeAnnotation::None,
         },
         array_element: None,
-        proto_type_fqn: if matches!(code, Proto | Enum) { "shop.Order".into() } else { std::string::String::new() },
+        proto_type_fqn: if matches!(code, Proto | Enum) {
+            "shop.Order".into()
+        } else {
+            std::string::String::new()
+        },
         unknown: if code == Unspecified { r#"{"code":"VECTOR"}"#.into() } else { std::string::String::new() },
     })
 }
@@ -172,7 +199,10 @@ fn quoted(text: &str, by_number: bool) -> String {
 }
 
 fn string() -> impl Strategy<Value = String> {
-    (prop_oneof![".{0,30}", "[ -~]{0,60}", Just("\"\\/\u{8}\u{c}\n\r\t\u{1f}\u{0}é€😀".to_owned())], prop::bool::weighted(0.2))
+    (
+        prop_oneof![".{0,30}", "[ -~]{0,60}", Just("\"\\/\u{8}\u{c}\n\r\t\u{1f}\u{0}é€😀".to_owned())],
+        prop::bool::weighted(0.2),
+    )
         .prop_map(|(text, by_number)| quoted(&text, by_number))
 }
 
@@ -209,7 +239,8 @@ fn any_json() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(|each| format!("[ {} ]", each.join(" ,"))),
             prop::collection::vec((string(), inner), 0..4).prop_map(|members| {
-                let members: Vec<_> = members.iter().map(|(name, value)| format!("{name} :{value}")).collect();
+                let members: Vec<_> =
+                    members.iter().map(|(name, value)| format!("{name} :{value}")).collect();
                 format!("{{{}}}", members.join(","))
             }),
         ]
@@ -232,26 +263,32 @@ fn fitting(of: &Type) -> BoxedStrategy<String> {
         TypeCode::Int64 | TypeCode::Enum => prop_oneof![
             any::<i64>().prop_map(move |value| quote(&value)),
             any::<i64>().prop_map(|value| value.to_string()),
-            prop::sample::select(vec!["\"9223372036854775807\"", "\"-9223372036854775808\"", "\"-0\"", "0"]).prop_map(str::to_owned),
+            prop::sample::select(vec!["\"9223372036854775807\"", "\"-9223372036854775808\"", "\"-0\"", "0"])
+                .prop_map(str::to_owned),
         ]
         .boxed(),
         TypeCode::Float64 | TypeCode::Float32 => prop_oneof![
             any::<f64>().prop_map(|value| match value {
                 value if value.is_nan() => "\"NaN\"".to_owned(),
-                value if value.is_infinite() => if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }.to_owned(),
+                value if value.is_infinite() =>
+                    if value > 0.0 { "\"Infinity\"" } else { "\"-Infinity\"" }.to_owned(),
                 value => format!("{value:?}"),
             }),
-            any::<f32>().prop_filter("JSON", |value| value.is_finite()).prop_map(|value| format!("{:?}", f64::from(value))),
+            any::<f32>()
+                .prop_filter("JSON", |value| value.is_finite())
+                .prop_map(|value| format!("{:?}", f64::from(value))),
             any::<i32>().prop_map(|value| value.to_string()),
         ]
         .boxed(),
-        TypeCode::Timestamp => (Timestamp::MIN.seconds..=Timestamp::MAX.seconds, 0..1_000_000_000_u32, 0..10_usize)
-            .prop_map(move |(seconds, nanos, digits)| {
-                let whole = Timestamp { seconds, nanos }.to_string();
-                let cut = if digits == 0 { 19 } else { 20 + digits };
-                quote(&format!("{}Z", &whole[..cut]))
-            })
-            .boxed(),
+        TypeCode::Timestamp => {
+            (Timestamp::MIN.seconds..=Timestamp::MAX.seconds, 0..1_000_000_000_u32, 0..10_usize)
+                .prop_map(move |(seconds, nanos, digits)| {
+                    let whole = Timestamp { seconds, nanos }.to_string();
+                    let cut = if digits == 0 { 19 } else { 20 + digits };
+                    quote(&format!("{}Z", &whole[..cut]))
+                })
+                .boxed()
+        }
         TypeCode::Bytes | TypeCode::Proto => base64().boxed(),
         TypeCode::Json => prop_oneof![any_json().prop_map(|json| quoted(&json, false)), any_json()].boxed(),
         TypeCode::Numeric => prop_oneof!["-?[1-9][0-9]{0,28}(\\.[0-9]{1,9})?", Just("NaN".to_owned())]
@@ -266,17 +303,19 @@ fn value(of: &Type) -> BoxedStrategy<String> {
 }
 
 fn columns() -> impl Strategy<Value = Vec<Column>> {
-    prop::collection::vec((column_type(), any::<bool>(), "[A-Za-z_\"\\\\ é]{0,3}"), 0..8).prop_map(|columns| {
-        (1..)
-            .zip(columns)
-            .map(|(ordinal_position, (column_type, is_primary_key, prefix))| Column {
-                name: format!("{prefix}{ordinal_position}"),
-                column_type,
-                is_primary_key,
-                ordinal_position,
-            })
-            .collect()
-    })
+    prop::collection::vec((column_type(), any::<bool>(), "[A-Za-z_\"\\\\ é]{0,3}"), 0..8).prop_map(
+        |columns| {
+            (1..)
+                .zip(columns)
+                .map(|(ordinal_position, (column_type, is_primary_key, prefix))| Column {
+                    name: format!("{prefix}{ordinal_position}"),
+                    column_type,
+                    is_primary_key,
+                    ordinal_position,
+                })
+                .collect()
+        },
+    )
 }
 
 type Members = Vec<(String, String)>;
@@ -294,7 +333,8 @@ fn members(columns: &[Column], is_key: bool) -> BoxedStrategy<Members> {
     let again = prop::option::weighted(0.1, any::<prop::sample::Index>());
     (own, prop_oneof![8 => Just(Vec::new()).boxed(), 1 => strangers.boxed()], again, any::<bool>())
         .prop_map(|(own, strangers, again, is_sorted)| {
-            let mut members: Members = own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+            let mut members: Members =
+                own.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
             members.extend(strangers);
             if let (Some(again), false) = (again, members.is_empty()) {
                 members.push(members[again.index(members.len())].clone());
@@ -311,7 +351,9 @@ fn object(members: &Members, has_space: bool) -> String {
     let space = if has_space { " \n" } else { "" };
     let members: Vec<_> = members
         .iter()
-        .map(|(name, value)| format!("{space}{}{space}:{space}{value}{space}", serde_json::to_string(name).unwrap()))
+        .map(|(name, value)| {
+            format!("{space}{}{space}:{space}{value}{space}", serde_json::to_string(name).unwrap())
+        })
         .collect();
     format!("{space}{{{}{space}}}{space}", members.join(","))
 }

@@ -107,6 +107,15 @@ impl<'b> Arena<'b> {
     }
 
     #[inline]
+    pub(crate) fn push_all(&mut self, [a, b, c]: [u64; 3]) {
+        let mut bytes = [0; 3 * WORD];
+        bytes[..8].copy_from_slice(&a.to_le_bytes());
+        bytes[8..16].copy_from_slice(&b.to_le_bytes());
+        bytes[16..].copy_from_slice(&c.to_le_bytes());
+        self.buffer.extend_from_slice(&bytes);
+    }
+
+    #[inline]
     pub(crate) fn push_pointer(&mut self, pointer: Pointer) {
         let word = pointer.at(self.position());
         self.push(word);
@@ -153,6 +162,22 @@ impl<'b> Arena<'b> {
         #[cfg(test)]
         copied::add(bytes.len());
         self.buffer.extend_from_slice(bytes);
+    }
+
+    /// Copies the first `length` bytes of `from` as payload.
+    #[inline]
+    pub(crate) fn payload_of(&mut self, from: &[u8], length: usize) {
+        match from.first_chunk::<16>() {
+            // One load and one store of constant size: most texts are short.
+            Some(start) if length <= 16 => {
+                #[cfg(test)]
+                copied::add(length);
+                let end = self.buffer.len() + length;
+                self.buffer.extend_from_slice(start);
+                self.buffer.truncate(end);
+            }
+            _ => self.payload(&from[..length]),
+        }
     }
 
     /// Where a decoder appends payload in place, between a [`Arena::position`] and one of the closes.

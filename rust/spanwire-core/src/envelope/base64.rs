@@ -53,7 +53,10 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
 pub(super) fn encode_into(bytes: &[u8], out: &mut String) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
-        let bits = group.iter().enumerate().fold(0, |bits, (place, &byte)| bits | u32::from(byte) << (16 - 8 * place));
+        let bits = group
+            .iter()
+            .enumerate()
+            .fold(0, |bits, (place, &byte)| bits | u32::from(byte) << (16 - 8 * place));
         for place in 0..4 {
             let letter = ALPHABET[(bits >> (18 - 6 * place) & 63) as usize];
             out.push(if place <= group.len() { char::from(letter) } else { '=' });
@@ -71,7 +74,6 @@ mod tests {
         encode_into(bytes, &mut text);
         text
     }
-
 
     #[test]
     fn the_vectors_of_rfc_4648_decode() {

@@ -3,8 +3,7 @@
 
 use super::arena::{Arena, MAX_WORDS, Pointer, WORD, tag};
 use super::columns::Columns;
-use super::cursor::Broken;
-use super::object::{ModWriter, Place, Scratch};
+use super::object::{BrokenAt, ModWriter, Place, Scratch};
 use crate::change::{DataChangeRecord, Mod, ModType, ValueCaptureType};
 use crate::error::{Error, Result};
 
@@ -136,7 +135,7 @@ impl Body {
                 Values::Typed => {
                     let mut writer = ModWriter::new(&mut arena, &mut self.scratch);
                     let lists = write_lists(&mut writer, &each, columns)
-                        .map_err(|(place, broken)| broken_json(record, number, place, broken))?;
+                        .map_err(|broken| broken_json(record, number, broken))?;
                     self.misfits += writer.misfits;
                     arena.set(position, u64::from(number));
                     for (place, list) in (1..).zip(lists) {
@@ -208,20 +207,19 @@ fn write_lists(
     writer: &mut ModWriter<'_, '_>,
     each: &Mod<'_>,
     columns: &Columns,
-) -> std::result::Result<[Pointer; 4], (Place, Broken)> {
-    let mut list = |text, role, place| writer.object(text, role, place).map_err(|broken| (place, broken));
+) -> std::result::Result<[Pointer; 4], BrokenAt> {
     Ok([
-        list(each.keys, &columns.key, Place::Keys)?,
-        list(each.new_values, &columns.rest, Place::NewValues)?,
-        list(each.old_values, &columns.rest, Place::OldValues)?,
+        writer.object(each.keys, &columns.key, Place::Keys)?,
+        writer.object(each.new_values, &columns.rest, Place::NewValues)?,
+        writer.object(each.old_values, &columns.rest, Place::OldValues)?,
         writer.others(),
     ])
 }
 
 #[cold]
-fn broken_json(record: &DataChangeRecord<'_>, number: u32, place: Place, broken: Broken) -> Error {
-    let what = format!("{} is not JSON: {} at byte {}", place.name(), broken.what, broken.at);
-    undecodable(record, number, what)
+fn broken_json(record: &DataChangeRecord<'_>, number: u32, broken: BrokenAt) -> Error {
+    let BrokenAt { broken, place, at } = broken;
+    undecodable(record, number, format!("{} is not JSON: {} at byte {at}", place.name(), broken.what()))
 }
 
 #[cold]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use capnp::message::{Builder, HeapAllocator, ReaderOptions};
 use sha2::{Digest, Sha256};
 
+use super::cursor::Token;
 use super::envelope_capnp as schema;
 use super::value::Kind;
 use super::{malformed, options_for};
@@ -38,7 +39,7 @@ pub(super) struct Role {
 #[derive(Debug)]
 pub(super) struct Field {
     /// Its name in a JSON object, with quotes and colon, as Spanner writes it.
-    pub(super) token: Box<[u8]>,
+    pub(super) token: Token,
     pub(super) name: Box<str>,
     pub(super) kind: Kind,
     /// Its place in the columns frame.
@@ -74,7 +75,7 @@ impl Role {
 }
 
 /// `"name":`, with the escapes that JSON demands.
-fn token(name: &str) -> Box<[u8]> {
+fn token(name: &str) -> Token {
     let mut token = String::with_capacity(name.len() + 3);
     token.push('"');
     for letter in name.chars() {
@@ -84,7 +85,7 @@ fn token(name: &str) -> Box<[u8]> {
         }
     }
     token.push_str("\":");
-    token.into_bytes().into()
+    Token::new(token.as_bytes())
 }
 
 impl Columns {

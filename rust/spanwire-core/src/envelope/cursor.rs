@@ -1,15 +1,44 @@
 //! Reads JSON text from left to right, for the writer of values: what it meets is written at
 //! once, so there is no tree, and nothing is looked at twice but the text of a string.
 
+use super::special::special;
+
 /// Arrays and objects in each other deeper than this are broken JSON to us.
 const MAX_DEPTH: u32 = 128;
 
-/// The text is not JSON.
+/// How the text is not JSON; where is where the cursor stands then. Small, because every step
+/// returns it or not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Broken {
-    pub(super) what: &'static str,
-    /// Byte offset in the text.
-    pub(super) at: usize,
+pub(super) enum Broken {
+    Behind,
+    Comma,
+    Colon,
+    ControlOrEnd,
+    Depth,
+    Escape,
+    Number,
+    Object,
+    String,
+    Surrogate,
+    Value,
+}
+
+impl Broken {
+    pub(super) fn what(self) -> &'static str {
+        match self {
+            Self::Behind => "text behind its end",
+            Self::Comma => "a comma or the end was expected",
+            Self::Colon => "a colon was expected",
+            Self::ControlOrEnd => "a control character in a string, or a string without end",
+            Self::Depth => "nested too deep",
+            Self::Escape => "a wrong escape in a string",
+            Self::Number => "a number without digits where they belong",
+            Self::Object => "an object was expected",
+            Self::String => "a string was expected",
+            Self::Surrogate => "half a surrogate pair in a name",
+            Self::Value => "a value was expected",
+        }
+    }
 }
 
 type Result<T> = std::result::Result<T, Broken>;
@@ -19,6 +48,27 @@ type Result<T> = std::result::Result<T, Broken>;
 pub(super) struct Raw<'a> {
     pub(super) text: &'a [u8],
     pub(super) has_escapes: bool,
+}
+
+/// Bytes that are often next, made ready to be compared without a loop.
+#[derive(Debug)]
+pub(super) struct Token {
+    text: Box<[u8]>,
+    /// The first 16 bytes, zeros behind a shorter text.
+    start: u128,
+    mask: u128,
+}
+
+impl Token {
+    pub(super) fn new(text: &[u8]) -> Self {
+        let mut start = [0; 16];
+        let mut mask = [0; 16];
+        for (place, byte) in text.iter().take(16).enumerate() {
+            start[place] = *byte;
+            mask[place] = 0xFF;
+        }
+        Self { text: text.into(), start: u128::from_le_bytes(start), mask: u128::from_le_bytes(mask) }
+    }
 }
 
 /// A place in a JSON text.
@@ -33,9 +83,9 @@ impl<'a> Cursor<'a> {
         Self { bytes: text.as_bytes(), at: 0 }
     }
 
-    #[cold]
-    pub(super) fn broken<T>(&self, what: &'static str) -> Result<T> {
-        Err(Broken { what, at: self.at })
+    /// Byte offset in the text.
+    pub(super) fn position(&self) -> usize {
+        self.at
     }
 
     /// The next byte, 0 at the end.
@@ -59,6 +109,46 @@ impl<'a> Cursor<'a> {
         is_next
     }
 
+    /// Takes a token if it is next.
+    #[inline]
+    pub(super) fn take_token(&mut self, token: &Token) -> bool {
+        let rest = &self.bytes[self.at..];
+        let is_next = match rest.first_chunk() {
+            Some(start) => {
+                u128::from_le_bytes(*start) & token.mask == token.start
+                    && (token.text.len() <= 16 || rest[16..].starts_with(&token.text[16..]))
+            }
+            None => rest.starts_with(&token.text),
+        };
+        if is_next {
+            self.at += token.text.len();
+        }
+        is_next
+    }
+
+    /// A decimal integer in quotes, if that is next and has the form; the cursor stays where not.
+    #[inline]
+    pub(super) fn quoted_integer(&mut self) -> Option<i64> {
+        let rest = self.bytes[self.at..].strip_prefix(b"\"")?;
+        let is_negative = rest.first() == Some(&b'-');
+        let digits = &rest[usize::from(is_negative)..];
+        let mut value = 0_u64;
+        let mut length = 0;
+        while let Some(digit) =
+            digits.get(length).map(|byte| byte.wrapping_sub(b'0')).filter(|&digit| digit <= 9)
+        {
+            // Nineteen digits fit; what is longer is refused below.
+            value = value.wrapping_mul(10).wrapping_add(u64::from(digit));
+            length += 1;
+        }
+        if !(1..=19).contains(&length) || digits.get(length) != Some(&b'"') {
+            return None;
+        }
+        let value = if is_negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }?;
+        self.at += length + 2 + usize::from(is_negative);
+        Some(value)
+    }
+
     /// Takes these bytes if they are next.
     #[inline]
     pub(super) fn take_all(&mut self, bytes: &[u8]) -> bool {
@@ -72,14 +162,14 @@ impl<'a> Cursor<'a> {
     /// Nothing but space may follow.
     pub(super) fn end(&mut self) -> Result<()> {
         self.skip_space();
-        if self.at == self.bytes.len() { Ok(()) } else { self.broken("text behind its end") }
+        if self.at == self.bytes.len() { Ok(()) } else { Err(Broken::Behind) }
     }
 
     /// A string, the opening quote being next.
     #[inline]
     pub(super) fn string(&mut self) -> Result<Raw<'a>> {
         if !self.take(b'"') {
-            return self.broken("a string was expected");
+            return Err(Broken::String);
         }
         let start = self.at;
         let end = special(self.bytes, start);
@@ -101,8 +191,7 @@ impl<'a> Cursor<'a> {
                     return Ok(Raw { text, has_escapes: true });
                 }
                 Some(b'\\') => self.escape()?,
-                Some(_) => return self.broken("a control character in a string"),
-                None => return self.broken("a string without its end"),
+                _ => return Err(Broken::ControlOrEnd),
             }
         }
     }
@@ -110,11 +199,60 @@ impl<'a> Cursor<'a> {
     /// Checks an escape's form and steps over it.
     fn escape(&mut self) -> Result<()> {
         match self.bytes.get(self.at + 1) {
-            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 2,
+            Some(&letter) if SHORT_ESCAPES[usize::from(letter)] != 0 => self.at += 2,
             Some(b'u') if hex4(self.bytes, self.at + 2).is_some() => self.at += 6,
-            _ => return self.broken("a wrong escape in a string"),
+            _ => return Err(Broken::Escape),
         }
         Ok(())
+    }
+
+    /// A string, the opening quote being next: what it means is given to `copy` run by run, each
+    /// as a place in a text and a length. False where a surrogate is without its other half,
+    /// which no UTF-8 can say.
+    #[inline]
+    pub(super) fn string_into(&mut self, mut copy: impl FnMut(&[u8], usize)) -> Result<bool> {
+        if !self.take(b'"') {
+            return Err(Broken::String);
+        }
+        let mut is_text = true;
+        loop {
+            let end = special(self.bytes, self.at);
+            copy(&self.bytes[self.at..], end - self.at);
+            self.at = end;
+            if self.take(b'"') {
+                return Ok(is_text);
+            }
+            is_text &= self.escape_into(&mut copy)?;
+        }
+    }
+
+    #[inline]
+    fn escape_into(&mut self, copy: &mut impl FnMut(&[u8], usize)) -> Result<bool> {
+        if self.peek() != b'\\' {
+            return Err(Broken::ControlOrEnd);
+        }
+        let letter = self.bytes.get(self.at + 1).map_or(0, |&letter| SHORT_ESCAPES[usize::from(letter)]);
+        if letter == 0 {
+            return self.unicode_into(copy);
+        }
+        copy(&[letter], 1);
+        self.at += 2;
+        Ok(true)
+    }
+
+    fn unicode_into(&mut self, copy: &mut impl FnMut(&[u8], usize)) -> Result<bool> {
+        if self.bytes.get(self.at + 1) != Some(&b'u') || hex4(self.bytes, self.at + 2).is_none() {
+            return Err(Broken::Escape);
+        }
+        let Some((letter, length)) = unicode(&self.bytes[self.at..]) else {
+            self.at += 6;
+            return Ok(false);
+        };
+        self.at += length;
+        let mut utf8 = [0; 4];
+        let length = letter.encode_utf8(&mut utf8).len();
+        copy(&utf8, length);
+        Ok(true)
     }
 
     /// A number's text.
@@ -123,15 +261,15 @@ impl<'a> Cursor<'a> {
         let start = self.at;
         self.take(b'-');
         if !self.take(b'0') && self.digits() == 0 {
-            return self.broken("a value was expected");
+            return Err(Broken::Value);
         }
         if self.take(b'.') && self.digits() == 0 {
-            return self.broken("a number without digits behind its point");
+            return Err(Broken::Number);
         }
         if self.take(b'e') || self.take(b'E') {
             let _ = self.take(b'+') || self.take(b'-');
             if self.digits() == 0 {
-                return self.broken("a number without digits in its exponent");
+                return Err(Broken::Number);
             }
         }
         Ok(&self.bytes[start..self.at])
@@ -156,7 +294,7 @@ impl<'a> Cursor<'a> {
     fn skip_value(&mut self, depth: u32) -> Result<()> {
         match self.peek() {
             b'"' => self.string().map(|_| ()),
-            b'{' | b'[' if depth >= MAX_DEPTH => self.broken("nested too deeply"),
+            b'{' | b'[' if depth >= MAX_DEPTH => Err(Broken::Depth),
             b'{' => self.skip_members(b'}', depth),
             b'[' => self.skip_members(b']', depth),
             b't' if self.take_all(b"true") => Ok(()),
@@ -189,7 +327,7 @@ impl<'a> Cursor<'a> {
     pub(super) fn colon(&mut self) -> Result<()> {
         self.skip_space();
         if !self.take(b':') {
-            return self.broken("a colon was expected");
+            return Err(Broken::Colon);
         }
         self.skip_space();
         Ok(())
@@ -203,68 +341,28 @@ impl<'a> Cursor<'a> {
             self.skip_space();
             return Ok(true);
         }
-        if self.take(close) { Ok(false) } else { self.broken("a comma was expected") }
+        if self.take(close) { Ok(false) } else { Err(Broken::Comma) }
     }
 }
 
-/// Where the next quote, backslash or control character is, or the end.
-#[inline]
-fn special(bytes: &[u8], mut at: usize) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    // Eight bytes at a time: the lowest high bit that these set is exact.
-    let zero = |word: u64| word.wrapping_sub(ONES) & !word & HIGH;
-    let control = |word: u64| word.wrapping_sub(ONES * 0x20) & !word & HIGH;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let hits =
-            zero(word ^ (ONES * u64::from(b'"'))) | zero(word ^ (ONES * u64::from(b'\\'))) | control(word);
-        if hits != 0 {
-            return at + hits.trailing_zeros() as usize / 8;
-        }
-        at += 8;
+/// What the letter behind a backslash means, 0 where it takes more or is wrong.
+static SHORT_ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let (letters, meanings) = (b"\"\\/bfnrt", b"\"\\/\x08\x0c\n\r\t");
+    let mut place = 0;
+    while place < letters.len() {
+        table[letters[place] as usize] = meanings[place];
+        place += 1;
     }
-    while at < bytes.len() && !matches!(bytes[at], b'"' | b'\\' | 0..=0x1f) {
-        at += 1;
-    }
-    at
-}
+    table
+};
 
 fn hex4(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..at + 4)?;
     digits.iter().try_fold(0, |value, &digit| Some(value << 4 | char::from(digit).to_digit(16)?))
 }
 
-/// Appends the text that a string's text with escapes means, except for the copying in between:
-/// `copy` appends a run of bytes. False where a surrogate is without its other half, which no
-/// UTF-8 can say; `raw` is a string that [`Cursor::string`] returned.
-pub(super) fn unescape(raw: &[u8], mut copy: impl FnMut(&[u8])) -> bool {
-    let mut rest = raw;
-    while let Some(at) = memchr::memchr(b'\\', rest) {
-        copy(&rest[..at]);
-        let letter = match rest.get(at + 1) {
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => {
-                let Some((letter, length)) = unicode(&rest[at..]) else { return false };
-                copy(letter.encode_utf8(&mut [0; 4]).as_bytes());
-                rest = &rest[at + length..];
-                continue;
-            }
-            Some(&byte) => char::from(byte),
-            None => return false,
-        };
-        copy(&[letter as u8]);
-        rest = &rest[at + 2..];
-    }
-    copy(rest);
-    true
-}
-
-/// The character of a `\u` escape or of two that are a surrogate pair, and the length of that.
+/// The character of a `\u` escape, or of two that are a surrogate pair, and the length of that.
 fn unicode(escape: &[u8]) -> Option<(char, usize)> {
     let first = hex4(escape, 2)?;
     if !(0xD800..0xDC00).contains(&first) {

@@ -20,6 +20,7 @@ mod dead_letter;
 mod header;
 mod object;
 pub mod read;
+mod special;
 mod tick;
 mod value;
 

@@ -1,8 +1,10 @@
 //! One JSON object of a mod (keys, new or old values), written as a list of cells.
 
+use std::borrow::Cow;
+
 use super::arena::{Arena, Pointer, tag};
 use super::columns::Role;
-use super::cursor::{Broken, Cursor, unescape};
+use super::cursor::{Broken, Cursor};
 use super::value::{CELL_DATA_WORDS, CELL_POINTERS, CELL_WORDS, Cell, Elems, Writer};
 
 /// What a mod's writing needs until lengths are known: kept, so that a change allocates nothing.
@@ -30,6 +32,17 @@ impl Order {
         self.next.clear();
         self.next.extend((0..=u16::MAX).take(columns + 1));
     }
+
+    #[inline]
+    fn after(&self, step: usize) -> usize {
+        self.next.get(step).map_or(usize::MAX, |&next| usize::from(next))
+    }
+
+    fn learn(&mut self, step: usize, column: usize) {
+        if let (Some(next), Ok(column)) = (self.next.get_mut(step), u16::try_from(column)) {
+            *next = column;
+        }
+    }
 }
 
 /// A value without a place in the lists: the schema's `Other`.
@@ -38,6 +51,27 @@ struct Other {
     place: Place,
     name: Pointer,
     json: Pointer,
+}
+
+impl Other {
+    /// Writes the value at the cursor as JSON, and steps behind it.
+    fn write(
+        place: Place,
+        name: &[u8],
+        cursor: &mut Cursor<'_>,
+        arena: &mut Arena<'_>,
+    ) -> Result<Self, Broken> {
+        Ok(Self { place, name: arena.text(name), json: arena.text(cursor.value()?) })
+    }
+}
+
+/// An object that is not JSON.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct BrokenAt {
+    pub(super) broken: Broken,
+    pub(super) place: Place,
+    /// Byte offset in the object's text.
+    pub(super) at: usize,
 }
 
 /// Which of a mod's objects.
@@ -72,60 +106,65 @@ impl<'w, 'b> ModWriter<'w, 'b> {
     }
 
     /// The list of an object's values.
-    pub(super) fn object(&mut self, text: &str, role: &Role, place: Place) -> Result<Pointer, Broken> {
+    pub(super) fn object(&mut self, text: &str, role: &Role, place: Place) -> Result<Pointer, BrokenAt> {
         if text == "{}" {
             return Ok(Pointer::NULL); // the most common one: a delete's new, an insert's old values
         }
         // Room for all but arrays at once: texts get shorter, but end in up to eight zeros.
         self.arena.reserve(text.len() + role.fields.len() * (CELL_WORDS as usize + 1) * 8 + 64);
         let mut cursor = Cursor::new(text);
-        cursor.skip_space();
-        if !cursor.take(b'{') {
-            return cursor.broken("an object was expected");
+        match self.members(&mut cursor, role, place) {
+            Ok(length) => Ok(self.close(length)),
+            Err(broken) => Err(BrokenAt { broken, place, at: cursor.position() }),
         }
-        cursor.skip_space();
-        if cursor.take(b'}') {
-            cursor.end()?;
-            return Ok(Pointer::NULL);
-        }
-        let length = self.members(&mut cursor, role, place)?;
-        cursor.end()?;
-        Ok(self.close(length))
     }
 
     /// How many cells there are up to the last that is not missing.
     fn members(&mut self, cursor: &mut Cursor<'_>, role: &Role, place: Place) -> Result<usize, Broken> {
+        cursor.skip_space();
+        if !cursor.take(b'{') {
+            return Err(Broken::Object);
+        }
+        cursor.skip_space();
+        if cursor.take(b'}') {
+            cursor.end()?;
+            return Ok(0);
+        }
         let Scratch { key_order, rest_order, cells, others, elements, .. } = &mut *self.scratch;
-        let order = if place == Place::Keys { &mut key_order.next } else { &mut rest_order.next };
+        let order = if place == Place::Keys { key_order } else { rest_order };
         cells.clear();
         cells.resize(role.fields.len(), Cell::MISSING);
         let mut writer = Writer { arena: &mut *self.arena, elements, misfits: 0 };
         let mut length = 0;
         let mut step = 0;
         loop {
-            let expected = order.get(step).map_or(usize::MAX, |&next| usize::from(next));
-            let found = match role.fields.get(expected) {
-                Some(field) if cursor.take_all(&field.token) => {
+            let expected = order.after(step);
+            let column = match role.fields.get(expected) {
+                Some(field) if cursor.take_token(&field.token) => {
                     cursor.skip_space();
-                    Ok(expected)
+                    Some(expected)
                 }
-                _ => find(cursor, role, order, step)?,
+                _ => {
+                    let name = name(cursor)?;
+                    let column = role.find(&name);
+                    if let Some(column) = column {
+                        order.learn(step, column);
+                    } else {
+                        others.push(Other::write(place, &name, cursor, writer.arena)?);
+                    }
+                    column
+                }
             };
-            match found {
-                Ok(column) if cells[column].is_missing() => {
-                    cells[column] = writer.value(cursor, role.fields[column].kind)?;
+            if let Some(column) = column {
+                let cell = &mut cells[column];
+                if cell.is_missing() {
+                    writer.value(cursor, role.fields[column].kind, cell)?;
                     length = length.max(column + 1);
                     step = column + 1;
-                }
-                // A name twice in one object: neither may be lost.
-                Ok(column) => others.push(Other {
-                    place,
-                    name: writer.arena.text(role.fields[column].name.as_bytes()),
-                    json: writer.arena.text(cursor.value()?),
-                }),
-                Err(name) => {
-                    let name = name.text(writer.arena);
-                    others.push(Other { place, name, json: writer.arena.text(cursor.value()?) });
+                } else {
+                    // A name twice in one object: neither value may be lost.
+                    let name = role.fields[column].name.as_bytes();
+                    others.push(Other::write(place, name, cursor, writer.arena)?);
                 }
             }
             if !cursor.next_member(b'}')? {
@@ -133,6 +172,7 @@ impl<'w, 'b> ModWriter<'w, 'b> {
             }
         }
         self.misfits += writer.misfits;
+        cursor.end()?;
         Ok(length)
     }
 
@@ -167,44 +207,19 @@ impl<'w, 'b> ModWriter<'w, 'b> {
     }
 }
 
-/// A name in an object as it was met.
-struct Name<'a> {
-    raw: &'a [u8],
-    unescaped: Option<Vec<u8>>,
-}
-
-impl Name<'_> {
-    fn text(&self, arena: &mut Arena<'_>) -> Pointer {
-        arena.text(self.unescaped.as_deref().unwrap_or(self.raw))
-    }
-}
-
-/// Reads a name that was not the expected one: its column, or the name if it has none here.
-fn find<'a>(
-    cursor: &mut Cursor<'a>,
-    role: &Role,
-    order: &mut [u16],
-    step: usize,
-) -> Result<Result<usize, Name<'a>>, Broken> {
+/// A name that was not the expected one, and the colon behind it.
+#[cold]
+fn name<'a>(cursor: &mut Cursor<'a>) -> Result<Cow<'a, [u8]>, Broken> {
+    let mut again = *cursor;
     let raw = cursor.string()?;
-    let unescaped = if raw.has_escapes {
+    let mut name = Cow::Borrowed(raw.text);
+    if raw.has_escapes {
         let mut text = Vec::with_capacity(raw.text.len());
-        if !unescape(raw.text, |run| text.extend_from_slice(run)) {
-            return cursor.broken("half a surrogate pair in a name");
+        if !again.string_into(|from, length| text.extend_from_slice(&from[..length]))? {
+            return Err(Broken::Surrogate);
         }
-        Some(text)
-    } else {
-        None
-    };
-    cursor.colon()?;
-    let name = unescaped.as_deref().unwrap_or(raw.text);
-    match role.find(name) {
-        Some(column) => {
-            if let (Some(next), Ok(column)) = (order.get_mut(step), u16::try_from(column)) {
-                *next = column;
-            }
-            Ok(Ok(column))
-        }
-        None => Ok(Err(Name { raw: raw.text, unescaped })),
+        name = Cow::Owned(text);
     }
+    cursor.colon()?;
+    Ok(name)
 }

@@ -5,7 +5,7 @@
 
 use super::arena::{Arena, Elements, Pointer, tag};
 use super::base64;
-use super::cursor::{Broken, Cursor, Raw, unescape};
+use super::cursor::{Broken, Cursor};
 use crate::change::{Timestamp, Type, TypeAnnotation, TypeCode};
 
 /// How a column's values are written.
@@ -114,9 +114,8 @@ impl Cell {
 
     #[inline]
     pub(super) fn push(&self, arena: &mut Arena<'_>) {
-        arena.push(self.head);
-        arena.push(self.word);
-        arena.push_pointer(self.pointer);
+        let pointer = self.pointer.at(arena.position() + 2);
+        arena.push_all([self.head, self.word, pointer]);
     }
 }
 
@@ -138,23 +137,31 @@ pub(super) struct Writer<'w, 'b> {
 impl Writer<'_, '_> {
     /// Writes the value at the cursor and steps behind it.
     #[inline]
-    pub(super) fn value(&mut self, cursor: &mut Cursor<'_>, kind: Kind) -> Result<Cell, Broken> {
+    pub(super) fn value(
+        &mut self,
+        cursor: &mut Cursor<'_>,
+        kind: Kind,
+        cell: &mut Cell,
+    ) -> Result<(), Broken> {
         if cursor.peek() == b'n' && cursor.take_all(b"null") {
-            return Ok(Cell::NULL);
+            *cell = Cell::NULL;
+            return Ok(());
         }
         let start = *cursor;
         let position = self.arena.position();
-        let cell = match kind {
+        let typed = match kind {
             Kind::One(scalar) => self.scalar(cursor, scalar)?,
             Kind::Many(scalar) => self.array(cursor, scalar)?,
         };
-        if let Some(cell) = cell {
-            return Ok(cell);
+        if let Some(typed) = typed {
+            *cell = typed;
+            return Ok(());
         }
         self.arena.rewind(position);
         *cursor = start;
         self.misfits += 1;
-        Ok(Cell::json(self.arena.text(cursor.value()?)))
+        *cell = Cell::json(self.arena.text(cursor.value()?));
+        Ok(())
     }
 
     /// None where the value is of another type.
@@ -175,11 +182,9 @@ impl Writer<'_, '_> {
     fn text(&mut self, cursor: &mut Cursor<'_>, scalar: Scalar) -> Result<Option<Pointer>, Broken> {
         match (cursor.peek(), scalar) {
             (b'"', _) => {
-                let raw = cursor.string()?;
-                if raw.has_escapes {
-                    return Ok(self.unescaped(raw));
-                }
-                Ok(Some(self.arena.text(raw.text)))
+                let position = self.arena.position();
+                let is_text = cursor.string_into(|from, length| self.arena.payload_of(from, length))?;
+                Ok(is_text.then(|| self.arena.close_text(position)))
             }
             (b'-' | b'0'..=b'9', Scalar::Numeric) => Ok(Some(self.arena.text(cursor.number()?))),
             (_, Scalar::Json) => Ok(Some(self.arena.text(cursor.value()?))),
@@ -187,22 +192,18 @@ impl Writer<'_, '_> {
         }
     }
 
-    fn unescaped(&mut self, raw: Raw<'_>) -> Option<Pointer> {
-        let position = self.arena.position();
-        self.arena.reserve(raw.text.len() + 8);
-        unescape(raw.text, |run| self.arena.payload(run)).then(|| self.arena.close_text(position))
-    }
-
     fn bytes(&mut self, cursor: &mut Cursor<'_>) -> Result<Option<Pointer>, Broken> {
         if cursor.peek() != b'"' {
             return Ok(None);
         }
+        let mut again = *cursor;
         let raw = cursor.string()?;
         let position = self.arena.position();
         let fits = if raw.has_escapes {
             // Some writers escape the slash. Rare: here it may cost an allocation.
             let mut text = Vec::with_capacity(raw.text.len());
-            unescape(raw.text, |run| text.extend_from_slice(run)) && base64::decode(&text, self.arena.sink())
+            again.string_into(|from, length| text.extend_from_slice(&from[..length]))?
+                && base64::decode(&text, self.arena.sink())
         } else {
             base64::decode(raw.text, self.arena.sink())
         };
@@ -223,33 +224,13 @@ fn boolean(cursor: &mut Cursor<'_>) -> Option<bool> {
 /// A decimal string, or a number without point and exponent.
 #[inline]
 fn integer(cursor: &mut Cursor<'_>) -> Result<Option<i64>, Broken> {
-    let digits = match cursor.peek() {
-        b'"' => cursor.string()?.text,
-        b'-' | b'0'..=b'9' => cursor.number()?,
-        _ => return Ok(None),
-    };
-    Ok(decimal(digits))
-}
-
-#[inline]
-fn decimal(text: &[u8]) -> Option<i64> {
-    let (digits, is_negative) = match text {
-        [b'-', digits @ ..] => (digits, true),
-        digits => (digits, false),
-    };
-    if digits.is_empty() || digits.len() > 19 {
-        return None;
+    if let Some(value) = cursor.quoted_integer() {
+        return Ok(Some(value));
     }
-    // Nineteen digits fit into 64 bits without a sign.
-    let mut value = 0_u64;
-    for digit in digits {
-        let digit = digit.wrapping_sub(b'0');
-        if digit > 9 {
-            return None;
-        }
-        value = value * 10 + u64::from(digit);
+    if !matches!(cursor.peek(), b'-' | b'0'..=b'9') {
+        return Ok(None);
     }
-    if is_negative { 0_i64.checked_sub_unsigned(value) } else { i64::try_from(value).ok() }
+    Ok(std::str::from_utf8(cursor.number()?).ok().and_then(|text| text.parse().ok()))
 }
 
 fn float(cursor: &mut Cursor<'_>) -> Result<Option<f64>, Broken> {
