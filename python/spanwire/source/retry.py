@@ -96,7 +96,7 @@ class Backoff:
             self.unclear += 1
             if self.unclear >= self.patience:
                 raise SourceError(
-                    f"{error}; given up after {self.unclear} attempts", **error.fields
+                    f"{error}; given up after {self.unclear} attempts without progress", **error.fields
                 ) from error
         ceiling = min(self.most_s, self.first_s * 2.0 ** min(self.attempts, 30))
         self.attempts += 1

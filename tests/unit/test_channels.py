@@ -1,0 +1,69 @@
+"""The channel pool: room for streams, on as few connections as will carry them."""
+
+import grpc
+import pytest
+
+from spanwire.source.channels import OPTIONS, ChannelPool, Options
+
+
+@pytest.fixture
+def made() -> list[grpc.Channel]:
+    """The channels that were made, in order."""
+    return []
+
+
+@pytest.fixture
+def pool(made: list[grpc.Channel]) -> ChannelPool:
+    """A pool with room for three streams a channel; nobody listens at its address."""
+
+    def make(options: Options) -> grpc.Channel:
+        assert options == OPTIONS
+        made.append(grpc.insecure_channel("127.0.0.1:1", options))
+        return made[-1]
+
+    return ChannelPool(make, 3)
+
+
+def test_a_channel_takes_its_number_of_streams_and_no_more(pool: ChannelPool) -> None:
+    """The next stream gets a connection of its own."""
+    numbers = [pool.acquire().number for _ in range(7)]
+    assert numbers == [1, 1, 1, 2, 2, 2, 3]
+    assert len(pool) == 3
+
+
+def test_room_given_back_is_used_again(pool: ChannelPool) -> None:
+    """On the fullest channel with room, so that others can empty."""
+    leases = [pool.acquire() for _ in range(5)]
+    pool.release(leases[0])
+    assert pool.acquire().number == 1
+    assert pool.acquire().number == 2
+
+
+def test_an_empty_channel_is_closed_unless_it_is_the_last(
+    pool: ChannelPool, made: list[grpc.Channel]
+) -> None:
+    """Connections shrink with the streams; one stays for the next."""
+    leases = [pool.acquire() for _ in range(4)]
+    pool.release(leases[3])
+    assert len(pool) == 1
+    with pytest.raises(ValueError, match="closed channel"):
+        made[1].unary_unary("/x")(b"")
+    for lease in leases[:3]:
+        pool.release(lease)
+    assert len(pool) == 1
+    assert pool.acquire().number == 1
+
+
+def test_a_closed_pool_gives_nothing(pool: ChannelPool) -> None:
+    """And takes back without a word."""
+    lease = pool.acquire()
+    pool.close()
+    pool.release(lease)
+    with pytest.raises(ValueError, match="closed"):
+        pool.acquire()
+
+
+def test_channels_have_connections_of_their_own() -> None:
+    """Without this option, channels to one address share one connection and its limit of streams."""
+    assert ("grpc.use_local_subchannel_pool", 1) in OPTIONS
+    assert dict(OPTIONS)["grpc.max_receive_message_length"] == -1

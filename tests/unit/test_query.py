@@ -1,0 +1,72 @@
+"""The change stream query, as it goes to Spanner."""
+
+import pytest
+from google.cloud.spanner_v1 import ExecuteSqlRequest, RequestOptions, TypeCode
+
+from spanwire._core import Timestamp
+from spanwire.source.query import Dialect, StreamQuery
+
+START = Timestamp(1_700_000_000, 1)
+NAMES = {"googlesql": ("start", "end", "token", "heartbeat"), "postgresql": ("p1", "p2", "p3", "p4")}
+END = Timestamp(1_700_000_009, 999_999_999)
+
+
+def request(dialect: Dialect, token: str | None = "t", end: Timestamp | None = END) -> ExecuteSqlRequest:
+    """One partition's request."""
+    return StreamQuery(dialect, "orders", 1500, "high", "tag").request(token, START, end)
+
+
+def test_googlesql_calls_the_streams_function_with_named_arguments() -> None:
+    """The function's name is quoted, the arguments are parameters."""
+    assert request("googlesql").sql == (
+        "SELECT ChangeRecord FROM `READ_orders`(start_timestamp => @start, end_timestamp => @end, "
+        "partition_token => @token, heartbeat_milliseconds => @heartbeat)"
+    )
+
+
+def test_postgresql_calls_the_json_function_by_place() -> None:
+    """In the schema spanner, its name quoted, the fifth argument null."""
+    assert request("postgresql").sql == 'SELECT * FROM "spanner"."read_json_orders"($1, $2, $3, $4, null)'
+
+
+@pytest.mark.parametrize("dialect", ["googlesql", "postgresql"])
+def test_arguments_are_typed_parameters(dialect: Dialect) -> None:
+    """Timestamps keep their nanoseconds, an INT64 travels as text."""
+    sent = request(dialect)
+    assert [sent.params[name] for name in NAMES[dialect]] == [
+        "2023-11-14T22:13:20.000000001Z",
+        "2023-11-14T22:13:29.999999999Z",
+        "t",
+        "1500",
+    ]
+    types = [sent.param_types[name].code for name in NAMES[dialect]]
+    assert types == [TypeCode.TIMESTAMP, TypeCode.TIMESTAMP, TypeCode.STRING, TypeCode.INT64]
+
+
+@pytest.mark.parametrize("dialect", ["googlesql", "postgresql"])
+def test_absent_arguments_are_null(dialect: Dialect) -> None:
+    """No token asks for the first partitions, no end reads on for ever; both keep their type."""
+    sent = request(dialect, None, None)
+    assert [sent.params[name] for name in NAMES[dialect][1:3]] == [None, None]
+    assert len(sent.param_types) == 4
+
+
+def test_the_read_is_strong_single_use_with_priority_and_tag() -> None:
+    """What Spanner asks of change stream queries, and what its statistics show."""
+    sent = request("googlesql")
+    assert sent.transaction.single_use.read_only.strong
+    assert sent.request_options.priority is RequestOptions.Priority.PRIORITY_HIGH
+    assert sent.request_options.request_tag == "tag"
+
+
+@pytest.mark.parametrize(
+    ("dialect", "quoted"),
+    [
+        ("googlesql", r"`READ_a\`; DROP TABLE t -- \\`("),
+        ("postgresql", '"read_json_a`; DROP TABLE t -- \\"('),
+    ],
+)
+def test_a_name_never_leaves_its_quotes(dialect: Dialect, quoted: str) -> None:
+    """Whatever stands in it, it stays one identifier."""
+    assert quoted in StreamQuery(dialect, "a`; DROP TABLE t -- \\", 1000).sql
+    assert '"read_json_a""b"(' in StreamQuery("postgresql", 'a"b', 1000).sql
