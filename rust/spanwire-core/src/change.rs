@@ -205,7 +205,8 @@ impl Timestamp {
     /// The last one: `9999-12-31T23:59:59.999999999Z`.
     pub const MAX: Self = Self { seconds: 253_402_300_799, nanos: 999_999_999 };
 
-    /// Reads RFC 3339 with `Z` and a fraction of up to nine digits, as Spanner writes it.
+    /// Reads RFC 3339 in UTC with a fraction of up to nine digits, as Spanner writes it: with `Z`,
+    /// or in the PostgreSQL shape's child partitions with `+00:00`.
     pub fn from_rfc3339(text: &[u8]) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| {
             text.get(range)?.iter().try_fold(0_i64, |value, byte| {
@@ -225,9 +226,10 @@ impl Timestamp {
         {
             return None;
         }
-        let nanos = match &text[19..] {
-            [b'Z'] => 0,
-            [b'.', fraction @ .., b'Z'] if (1..=9).contains(&fraction.len()) => {
+        let rest = &text[19..];
+        let nanos = match rest.strip_suffix(b"Z").or_else(|| rest.strip_suffix(b"+00:00"))? {
+            [] => 0,
+            [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => {
                 let digits = number(20..20 + fraction.len())?;
                 u32::try_from(digits).ok()? * 10_u32.pow(9 - u32::try_from(fraction.len()).ok()?)
             }
@@ -429,6 +431,8 @@ mod tests {
         assert_eq!(Timestamp::from_rfc3339(b"0001-01-01T00:00:00Z"), Some(Timestamp::MIN));
         assert_eq!(Timestamp::from_rfc3339(b"9999-12-31T23:59:59.999999999Z"), Some(Timestamp::MAX));
         assert_eq!(Timestamp::from_rfc3339(b"2024-02-29T00:00:00.5Z").map(|t| t.nanos), Some(500_000_000));
+        let with_offset = Timestamp::from_rfc3339(b"2026-11-23T21:48:13.480785+00:00");
+        assert_eq!(with_offset, Timestamp::from_rfc3339(b"2026-11-23T21:48:13.480785Z"));
         for wrong in [
             "",
             "2023-02-29T00:00:00Z",
@@ -437,6 +441,8 @@ mod tests {
             "2026-11-23T24:00:00Z",
             "2026-11-23T17:50:32.Z",
             "2026-11-23T17:50:32.1234567890Z",
+            "2026-11-23T17:50:32+01:00",
+            "2026-11-23T17:50:32Z+00:00",
         ] {
             assert_eq!(Timestamp::from_rfc3339(wrong.as_bytes()), None, "{wrong}");
         }
