@@ -1,6 +1,8 @@
 //! What the arena writes, read back by others: the generated readers of the `capnp` crate and the
 //! core's own, against a plain decoding of the same JSON by `serde_json`.
 
+#![allow(clippy::format_collect, clippy::format_push_string)] // as plain as can be is the point
+
 mod plain;
 
 use plain::{Plain, PlainMod, PlainValues, by_generated_readers, by_own_readers};
@@ -18,7 +20,7 @@ fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let letters = text.trim_end_matches('=');
     let padding = text.len() - letters.len();
-    if text.len() % 4 != 0 || padding > 2 {
+    if !text.len().is_multiple_of(4) || padding > 2 {
         return None;
     }
     let mut bits = String::new();
@@ -219,7 +221,7 @@ fn base64() -> impl Strategy<Value = String> {
                 alphabet[usize::from_str_radix(&six, 2).unwrap()]
             })
             .collect();
-        while text.len() % 4 != 0 {
+        while !text.len().is_multiple_of(4) {
             text.push('=');
         }
         format!("\"{text}\"").replace('/', if bytes.len() % 5 == 0 { "\\/" } else { "/" })

@@ -188,7 +188,7 @@ impl<'b> Arena<'b> {
 
     /// How many bytes were appended since a position.
     #[inline]
-    fn since(&self, position: u32) -> usize {
+    pub(crate) fn since(&self, position: u32) -> usize {
         self.buffer.len() - self.bytes_at(position).start
     }
 

@@ -230,3 +230,184 @@ fn undecodable(record: &DataChangeRecord<'_>, number: u32, what: String) -> Erro
         what,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::arena::copied;
+    use super::super::read::{self, OtherPlace, Value};
+    use super::*;
+    use crate::change::{Column, ColumnTypes, Timestamp, Type, TypeAnnotation, TypeCode};
+
+    fn columns() -> Columns {
+        let of = |code, array_element: Option<Type>| Type {
+            code,
+            annotation: TypeAnnotation::None,
+            array_element: array_element.map(Box::new),
+            proto_type_fqn: String::new(),
+            unknown: String::new(),
+        };
+        let columns = [
+            ("Id", of(TypeCode::Int64, None)),
+            ("Text", of(TypeCode::String, None)),
+            ("Bytes", of(TypeCode::Bytes, None)),
+            ("List", of(TypeCode::Array, Some(of(TypeCode::String, None)))),
+        ];
+        let column = |(ordinal_position, (name, column_type)): (i64, (&str, Type))| Column {
+            name: name.into(),
+            column_type,
+            is_primary_key: name == "Id",
+            ordinal_position,
+        };
+        Columns::new("shop.orders", (1..).zip(columns).map(column).collect())
+    }
+
+    fn record<'a>(mods: &'a [Mod<'a>]) -> DataChangeRecord<'a> {
+        DataChangeRecord {
+            commit_timestamp: Timestamp { seconds: 0, nanos: 0 },
+            record_sequence: "00000007".into(),
+            server_transaction_id: "tx".into(),
+            is_last_record_in_transaction_in_partition: true,
+            table_name: "shop.orders".into(),
+            column_types: ColumnTypes::GoogleSql(&[]),
+            mods,
+            mod_type: ModType::Update,
+            value_capture_type: ValueCaptureType::OldAndNewValues,
+            number_of_records_in_transaction: 1,
+            number_of_partitions_in_transaction: 1,
+            transaction_tag: "tag".into(),
+            is_system_transaction: false,
+        }
+    }
+
+    fn one<'a>(keys: &'a str, new_values: &'a str) -> [Mod<'a>; 1] {
+        [Mod { keys, new_values, old_values: "{}" }]
+    }
+
+    #[test]
+    fn broken_json_is_named_without_its_content_and_leaves_the_body_as_it_was() {
+        let columns = columns();
+        let mut body = Body::default();
+        body.append(&record(&one(r#"{"Id":"1"}"#, "{}")), &columns, Values::Typed).unwrap();
+        let before = body.buffer.clone();
+        let good = Mod { keys: r#"{"Id":"1"}"#, new_values: r#"{"Text":5}"#, old_values: "{}" };
+        let deep = format!(r#"{{"x":{}1{}}}"#, "[".repeat(200), "]".repeat(200));
+        for broken in [
+            "",
+            " ",
+            "null",
+            "[]",
+            "{",
+            "{\"",
+            r#"{"Text"}"#,
+            r#"{"Text":}"#,
+            r#"{"Text":"secret}"#,
+            r#"{"Text":"secret",}"#,
+            r#"{"Text":"secret"}}"#,
+            r#"{"Text":"secret"} x"#,
+            r#"{"Text" "secret"}"#,
+            r#"{"Text":"secret" "Bytes":""}"#,
+            r#"{"Text":"\x"}"#,
+            r#"{"Text":"\u12G4"}"#,
+            "{\"Text\":\"\n\"}",
+            r#"{"Text":nul}"#,
+            r#"{"Text":truth}"#,
+            r#"{"Text":-}"#,
+            r#"{"Text":01}"#,
+            r#"{"Text":1.}"#,
+            r#"{"Text":1e}"#,
+            r#"{"List":["a","b"}"#,
+            r#"{"List":["a",]}"#,
+            r#"{"List":[,]}"#,
+            r#"{"Bytes":"Zg==}"#,
+            r#"{"\ud800":1}"#,
+            &deep,
+        ] {
+            let mods = [good, Mod { new_values: broken, ..good }];
+            let error = body.append(&record(&mods), &columns, Values::Typed).unwrap_err();
+            let text = error.to_string();
+            assert!(
+                text.starts_with(
+                    "cannot decode change 1970-01-01T00:00:00.000000000Z/tx/00000007/1 of table \"shop.orders\": \
+                     new_values is not JSON: "
+                ),
+                "{broken}: {text}"
+            );
+            assert!(!text.contains("secret"));
+            assert_eq!((&body.buffer, body.count(), body.misfits()), (&before, 1, 0), "{broken}");
+        }
+    }
+
+    #[test]
+    fn a_name_twice_loses_neither_value() {
+        let columns = columns();
+        let mut body = Body::default();
+        let mods = one(r#"{"Id":"1","Id":"2"}"#, r#"{"Text":"a","Text":null,"Id":"3"}"#);
+        body.append(&record(&mods), &columns, Values::Typed).unwrap();
+        let buffer = body.into_buffer();
+        let record = read::records(&buffer).next().unwrap().unwrap();
+        let each = record.mods().unwrap().next().unwrap();
+        let (_, key) = each.keys(&columns).unwrap().next().unwrap().unwrap();
+        assert!(matches!(key, Value::Int64(1)));
+        let others: Vec<_> =
+            each.others().unwrap().map(|other| other.unwrap()).map(|o| (o.place, o.name, o.json)).collect();
+        assert_eq!(
+            others,
+            [
+                (OtherPlace::Keys, "Id", r#""2""#),
+                (OtherPlace::NewValues, "Text", "null"),
+                (OtherPlace::NewValues, "Id", r#""3""#)
+            ]
+        );
+    }
+
+    #[test]
+    fn what_no_text_can_hold_stays_json_and_is_counted() {
+        let columns = columns();
+        let mut body = Body::default();
+        let mods = one("{}", r#"{"Text":"half \ud83d a pair","List":["fine","\udc00"],"Bytes":"Zg"}"#);
+        body.append(&record(&mods), &columns, Values::Typed).unwrap();
+        assert_eq!(body.misfits(), 3);
+        let buffer = body.into_buffer();
+        let record = read::records(&buffer).next().unwrap().unwrap();
+        let each = record.mods().unwrap().next().unwrap();
+        let texts: Vec<_> = each
+            .new_values(&columns)
+            .unwrap()
+            .map(|cell| match cell.unwrap().1 {
+                Value::Json(text) => text,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(texts, [r#""half \ud83d a pair""#, r#""Zg""#, r#"["fine","\udc00"]"#]);
+    }
+
+    #[test]
+    fn a_payload_byte_is_copied_once() {
+        let columns = columns();
+        let head = "tx00000007tag".len();
+        let new = r#"{"Text":"a\n\u00e9😀","Bytes":"Zm9v","List":["x",null,"yz"]}"#;
+        let mods = one(r#"{"Id":"123"}"#, new);
+        let mut body = Body::default();
+
+        copied::take();
+        body.append(&record(&mods), &columns, Values::Typed).unwrap();
+        let nulls = 1; // a byte of bits
+        assert_eq!(copied::take(), head + "a\né😀".len() + "foo".len() + "xyz".len() + nulls);
+
+        body.append(&record(&mods), &columns, Values::Json).unwrap();
+        assert_eq!(copied::take(), head + mods[0].keys.len() + new.len() + "{}".len());
+    }
+
+    #[test]
+    fn a_body_goes_on_in_another_buffer() {
+        let columns = columns();
+        let mods = one(r#"{"Id":"1"}"#, r#"{"Text":"a"}"#);
+        let mut body = Body::with_buffer(vec![1, 2, 3]);
+        assert!(body.is_empty());
+        body.append(&record(&mods), &columns, Values::Typed).unwrap();
+        let first = body.replace_buffer(vec![9; 100]);
+        assert_eq!((body.len(), body.count()), (0, 0));
+        body.append(&record(&mods), &columns, Values::Typed).unwrap();
+        assert_eq!(body.into_buffer(), first);
+    }
+}

@@ -51,3 +51,20 @@ fn options_for(frame: &[u8], mut options: ReaderOptions) -> ReaderOptions {
 fn malformed(what: &str, error: &capnp::Error) -> Error {
     Error::format(format!("{what}: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use sha2::{Digest, Sha256};
+
+    #[test]
+    fn the_generated_code_is_of_the_schema_as_it_is() {
+        let schema = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python/spanwire/envelope.capnp");
+        let schema = std::fs::read(schema).expect("the schema is in the repository");
+        let digest: Vec<String> = Sha256::digest(&schema).iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(
+            digest.concat(),
+            include_str!("envelope_capnp.sha256").trim(),
+            "envelope.capnp was changed: run `make schema`"
+        );
+    }
+}

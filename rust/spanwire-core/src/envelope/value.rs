@@ -207,6 +207,8 @@ impl Writer<'_, '_> {
         } else {
             base64::decode(raw.text, self.arena.sink())
         };
+        #[cfg(test)]
+        super::arena::copied::add(self.arena.since(position));
         Ok(fits.then(|| self.arena.close_data(position)))
     }
 }

@@ -72,7 +72,8 @@ fn generated_mod(each: schema::mod_::Reader<'_>) -> capnp::Result<PlainMod> {
             let list = |list: capnp::struct_list::Reader<'_, schema::value::Owned>| {
                 list.iter().map(generated_value).collect::<capnp::Result<Vec<_>>>()
             };
-            let lists = [list(typed.get_keys()?)?, list(typed.get_new_values()?)?, list(typed.get_old_values()?)?];
+            let lists =
+                [list(typed.get_keys()?)?, list(typed.get_new_values()?)?, list(typed.get_old_values()?)?];
             let others = typed
                 .get_others()?
                 .iter()
@@ -129,7 +130,11 @@ fn generated_array(array: schema::array::Reader<'_>) -> capnp::Result<Vec<Plain>
         }
     };
     let is_null = |place: usize| nulls.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1);
-    Ok(elements.into_iter().enumerate().map(|(i, each)| if is_null(i) { Plain::Null } else { each }).collect())
+    Ok(elements
+        .into_iter()
+        .enumerate()
+        .map(|(i, each)| if is_null(i) { Plain::Null } else { each })
+        .collect())
 }
 
 pub fn by_own_readers(body: &[u8], columns: &Columns) -> spanwire_core::Result<Vec<PlainRecord>> {
@@ -152,7 +157,8 @@ pub fn by_own_readers(body: &[u8], columns: &Columns) -> spanwire_core::Result<V
             record.record_sequence()?,
             record.transaction_tag()?,
         );
-        let mods = record.mods()?.map(|each| own_mod(&each, columns)).collect::<spanwire_core::Result<_>>()?;
+        let mods =
+            record.mods()?.map(|each| own_mod(&each, columns)).collect::<spanwire_core::Result<_>>()?;
         records.push((head, mods));
     }
     Ok(records)
