@@ -45,6 +45,7 @@ fn an_idle_sender_comes_at_once() {
         rig.output.senders()[0].mark_dirty(Arc::clone(&holder) as _);
         assert_eq!(next(&mut pull)[3], [byte], "nothing waits for company");
     }
+    assert!(rig.output.drain(PATIENCE));
     assert_eq!(rig.output.senders()[0].stats().changes, 20);
 }
 
@@ -74,16 +75,15 @@ fn what_is_appended_while_the_sender_is_busy_goes_out_as_one_message() {
 #[test]
 fn a_queue_that_is_never_empty_does_not_keep_it_waiting() {
     let rig = Rig::new(&publish());
-    let stop = AtomicBool::new(false);
+    let waited = AtomicBool::new(false);
     thread::scope(|scope| {
         for flow in 0..2 {
-            let (rig, stop) = (&rig, &stop);
+            let (rig, waited) = (&rig, &waited);
             scope.spawn(move || {
-                for sequence in 0.. {
-                    if stop.load(Ordering::Relaxed) {
-                        break;
-                    }
-                    rig.enqueue(message(flow, sequence, &[0; 512])).unwrap();
+                let since = Instant::now();
+                let mut sequences = 0..;
+                while !waited.load(Ordering::Relaxed) && since.elapsed() < PATIENCE {
+                    rig.enqueue(message(flow, sequences.next().unwrap(), &[0; 512])).unwrap();
                 }
             });
         }
@@ -96,7 +96,7 @@ fn a_queue_that_is_never_empty_does_not_keep_it_waiting() {
             eventually("asked", || holder.calls.load(Ordering::Relaxed) > before);
             assert!(since.elapsed() < Duration::from_millis(500), "waited {:?}", since.elapsed());
         }
-        stop.store(true, Ordering::Relaxed);
+        waited.store(true, Ordering::Relaxed);
     });
 }
 
