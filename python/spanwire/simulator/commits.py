@@ -1,0 +1,200 @@
+"""Commits: transactions become records, records go to the logs of the partitions that own their keys."""
+
+from __future__ import annotations
+
+import base64
+import random
+import threading
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spanwire.simulator.clock import Clock
+from spanwire.simulator.config import SimulatorConfig
+from spanwire.simulator.history import History
+from spanwire.simulator.log import PartitionLog
+from spanwire.simulator.partitions import Event, Partition, PartitionTree
+from spanwire.simulator.records import ChildRecord, DataRecord, Encoder
+from spanwire.simulator.rows import Change, Mutation, Rows
+from spanwire.simulator.schema import Table
+from spanwire.simulator.values import normalise
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """What was committed. `timestamp` in nanoseconds since 1970."""
+
+    timestamp: int
+    transaction_id: str
+    changes: int
+    records: int
+    partitions: int
+
+
+class Commits:
+    """The simulated database's one writer and the stream's logs. Thread-safe: commits are serial."""
+
+    def __init__(self, config: SimulatorConfig, encoder: Encoder, clock: Clock, history: History) -> None:
+        self._config = config
+        self._encoder = encoder
+        self._clock = clock
+        self._history = history
+        self._tables = {table.name: table for table in config.tables}
+        self._rows = Rows(config.tables, config.capture)
+        self._lock = threading.Lock()
+        self._ids = random.Random(f"{config.seed}/transactions")  # noqa: S311
+        self._churn = random.Random(f"{config.seed}/churn")  # noqa: S311
+        self._until_churn = self._next_churn()
+        self.created = clock.tick()
+        """When the stream begins: nothing earlier can be read."""
+        tree_rng = random.Random(f"{config.seed}/partitions")  # noqa: S311
+        self.tree = PartitionTree(config.partitions, self.created, tree_rng)
+        self._logs = {partition.token: PartitionLog() for partition in self.tree.live}
+
+    # -------------------------------------------------------------- writing
+
+    def commit(self, mutations: Iterable[Mutation], *, tag: str = "", system: bool = False) -> Commit:
+        """Commit as one transaction. Values may be anything that `values.normalise` takes.
+
+        ValueError, and nothing committed, where a table or column is unknown, a value is of another
+        type, or a row is there already or missing.
+        """
+        return self.commit_typed([self._checked(mutation) for mutation in mutations], tag=tag, system=system)
+
+    def commit_typed(self, mutations: Iterable[Mutation], *, tag: str = "", system: bool = False) -> Commit:
+        """As `commit`, for values that are typed and normal already: nothing is checked."""
+        with self._lock:
+            self._rows.begin()
+            try:
+                applied = [self._rows.apply(self._tables[one.table], one) for one in mutations]
+            except BaseException:
+                self._rows.undo()
+                raise
+            at = self._clock.tick()
+            transaction = base64.b64encode(b"%019d" % self._ids.randrange(10**18, 10**19)).decode()
+            records = self._records([one for one in applied if one is not None], at, transaction)
+            total = sum(map(len, records.values()))
+            for token, own in records.items():
+                own[-1].is_last = True
+                for record in own:
+                    record.records_in_transaction = total
+                    record.partitions_in_transaction = len(records)
+                    record.tag, record.system = tag, system
+                self._logs[token].append(at, [self._encoder.data(record) for record in own])
+            changes = sum(len(record.mods) for own in records.values() for record in own)
+            self._history.add([record for own in records.values() for record in own])
+            self._count(changes)
+            return Commit(at, transaction, changes, total, len(records))
+
+    def split(self, token: str, parts: int = 2) -> Event:
+        """Split a live partition now."""
+        with self._lock:
+            return self._turn(self.tree.split(token, self._clock.tick(), parts))
+
+    def merge(self, tokens: Sequence[str]) -> Event:
+        """Merge live neighbours now."""
+        with self._lock:
+            return self._turn(self.tree.merge(tokens, self._clock.tick()))
+
+    # -------------------------------------------------------------- reading
+
+    def alive_at(self, at: int) -> list[Partition]:
+        """The partitions that a read from `at` on begins with."""
+        with self._lock:
+            return self.tree.alive_at(at)
+
+    def log(self, token: str) -> PartitionLog | None:
+        """A partition's log; None for a token that never was."""
+        return self._logs.get(token)
+
+    def now(self) -> int:
+        """A timestamp that every later commit is after, and every earlier one is in its log."""
+        with self._lock:
+            return self._clock.tick()
+
+    def wake(self) -> None:
+        """Let every reader look around."""
+        for log in list(self._logs.values()):
+            log.wake()
+
+    # -------------------------------------------------------------- within
+
+    def _checked(self, mutation: Mutation) -> Mutation:
+        table = self._tables.get(mutation.table)
+        if table is None:
+            raise ValueError(f"no table {mutation.table}: there are {', '.join(self._tables)}")
+        values: dict[str, Any] = {}
+        for name, value in mutation.values.items():
+            column = table.by_name.get(name)
+            if column is None:
+                raise ValueError(f"no column {table.name}.{name}")
+            try:
+                values[name] = normalise(value, column, self._config.dialect)
+            except ValueError as error:
+                raise ValueError(f"{table.name}.{name}: {error}") from None
+        missing = [name for name in table.key_names if name not in values]
+        if missing:
+            raise ValueError(f"{table.name}: the key's {', '.join(missing)} must be given")
+        return Mutation(mutation.kind, mutation.table, values)
+
+    def _records(self, changes: list[Change], at: int, transaction: str) -> dict[str, list[DataRecord]]:
+        """The transaction's records by partition: a run of one kind of change to one table is one record."""
+        records: dict[str, list[DataRecord]] = {}
+        most = self._config.mods_per_record
+        sequence = 0
+        for table, mod_type, columns, key, mod in changes:
+            token = self.tree.owner(place_of(table, key)).token
+            own = records.setdefault(token, [])
+            last = own[-1] if own else None
+            if (
+                last is not None
+                and last.table is table
+                and last.mod_type == mod_type
+                and last.columns == columns
+                and len(last.mods) < most
+            ):
+                last.mods.append(mod)
+                continue
+            name = f"{sequence:08d}"
+            capture = self._config.capture
+            own.append(DataRecord(at, name, transaction, False, table, columns, [mod], mod_type, capture))
+            sequence += 1
+        return records
+
+    def _count(self, changes: int) -> None:
+        if not self._config.churn:
+            return
+        self._until_churn -= changes
+        if self._until_churn > 0:
+            return
+        self._until_churn = self._next_churn()
+        least, most = max(1, self._config.partitions // 2), self._config.partitions * 2
+        event = self.tree.churn(self._clock.tick(), least, most)
+        if event is not None:
+            self._turn(event)
+
+    def _next_churn(self) -> int:
+        mean = self._config.churn
+        return self._churn.randint(mean // 2, mean + mean // 2) if mean else 0
+
+    def _turn(self, event: Event) -> Event:
+        """Open the children's logs, and tell the readers of each parent."""
+        for child in event.children:
+            self._logs[child.token] = PartitionLog()
+        named = [(child.token, child.parents) for child in event.children]
+        # Spanner's documentation shows one record with all children, its emulator one for each.
+        apart = self._churn.random() < 0.5
+        groups = [[one] for one in named] if apart else [named]
+        rows = [
+            self._encoder.children(ChildRecord(event.at, f"{place:08d}", group))
+            for place, group in enumerate(groups)
+        ]
+        for parent in event.parents:
+            self._logs[parent.token].end(event.at, rows)
+        return event
+
+
+def place_of(table: Table, key: tuple[Any, ...]) -> int:
+    """Where a key lies in the key space. Not Python's hash: that differs between processes."""
+    return zlib.crc32(f"{table.name}{key!r}".encode("utf-8", "surrogatepass"))

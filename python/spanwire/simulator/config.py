@@ -1,0 +1,99 @@
+"""What a simulator is to be. One seed decides everything that is not given here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from spanwire.errors import ConfigError
+from spanwire.simulator.records import Capture
+from spanwire.simulator.schema import Dialect, Table
+from spanwire.simulator.tables import WORKLOAD_TABLES
+
+MIN_CHUNK = 16
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyMade:
+    """Serve ready-made messages instead of commits: see spanwire.simulator.ready_made."""
+
+    changes: int = 0
+    """In each partition; 0: without end."""
+    changes_per_record: int = 20
+    change_bytes: int = 400
+    message_bytes: int = 64 * 1024
+    """At least so many in a message; 0: one record a message."""
+    hold: bool = False
+    """Send heartbeats only, until released."""
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatorConfig:
+    """Settings of a simulator. ConfigError at construction, every problem at once."""
+
+    project: str = "simulator"
+    instance: str = "simulator"
+    database: str = "demo"
+    stream: str = "changes"
+    dialect: Dialect = "googlesql"
+    capture: Capture = "NEW_ROW_AND_OLD_VALUES"
+    tables: tuple[Table, ...] = WORKLOAD_TABLES
+    seed: int = 0
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0: one that is free."""
+    partitions: int = 4
+    """At the start; splits and merges keep the number between half and twice that."""
+    churn: int = 0
+    """Changes committed between two splits or merges, on average; 0: none."""
+    chunk_bytes: int = 1024 * 1024
+    """A row longer than that goes out in pieces."""
+    chop: int = 0
+    """One in so many smaller rows is cut at an arbitrary place as well; 0: none."""
+    message_bytes: int = 64 * 1024
+    """Rows of a backlog share a message up to that."""
+    mods_per_record: int = 100
+    """A record takes no more mods than that; a longer run goes on in another."""
+    resume_every: int = 4
+    """One in so many messages carries a resume token; 0: none."""
+    streams_per_connection: int = 100
+    readers_per_partition: int = 20
+    history: Path | None = None
+    """Write the ground truth there as it is committed; else it is kept in memory."""
+    ready_made: ReadyMade | None = field(default=None)
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot work."""
+        least = {
+            "partitions": 1,
+            "churn": 0,
+            "chunk_bytes": MIN_CHUNK,
+            "chop": 0,
+            "message_bytes": 0,
+            "mods_per_record": 1,
+            "resume_every": 0,
+            "streams_per_connection": 1,
+            "readers_per_partition": 1,
+            "port": 0,
+        }
+        problems = [
+            f"{name}: must be {minimum} or more, is {getattr(self, name)}"
+            for name, minimum in least.items()
+            if getattr(self, name) < minimum
+        ]
+        if self.dialect not in ("googlesql", "postgresql"):
+            problems.append(f'dialect: must be "googlesql" or "postgresql", is "{self.dialect}"')
+        if not self.tables:
+            problems.append("tables: must name one or more")
+        if problems:
+            raise ConfigError("; ".join(problems), problems=problems)
+
+    @property
+    def database_path(self) -> str:
+        """The database's full name."""
+        return f"{self.instance_path}/databases/{self.database}"
+
+    @property
+    def instance_path(self) -> str:
+        """The instance's full name."""
+        return f"projects/{self.project}/instances/{self.instance}"

@@ -1,0 +1,223 @@
+"""One change-stream query from its arguments to the messages that answer it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import grpc
+
+from spanwire.simulator import protobuf
+from spanwire.simulator.chunking import Chunking
+from spanwire.simulator.commits import Commits
+from spanwire.simulator.config import SimulatorConfig
+from spanwire.simulator.log import PartitionLog
+from spanwire.simulator.queries import ChangeQuery
+from spanwire.simulator.records import ChildRecord, Encoder
+from spanwire.simulator.status import Refused, invalid, not_found, out_of_range, stamp
+
+_MINUTE = 60_000_000_000
+_MAX_AHEAD = 10 * _MINUTE
+_HEARTBEATS = (100, 300_000)  # the emulator's lower bound; Spanner's is 1,000
+_GLANCE = 1.0  # seconds a sleeping reader goes without looking whether its client is still there
+
+
+class StreamReader:
+    """Answers change-stream queries. Thread-safe: each query is a generator of its own."""
+
+    def __init__(self, config: SimulatorConfig, commits: Commits, encoder: Encoder) -> None:
+        self._config = config
+        self._commits = commits
+        self._encoder = encoder
+        self._chunking = Chunking(config.chunk_bytes, config.chop, config.seed)
+        self._readers: dict[str, int] = {}
+        self.closed = False
+
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield the query's messages, encoded PartialResultSets.
+
+        It ends at the requested end, with the partition, or when `active` says that the client has gone.
+        Refused for wrong arguments.
+        """
+        self._check(query)
+        if query.token is None:
+            yield from self._initial(query, active)
+            return
+        log = self._commits.log(query.token)
+        if log is None:
+            raise invalid(
+                "Specified partition_token is invalid, as it does not belong to the Change Stream "
+                f"associated with the TVF. Received partition_token: {query.token}."
+            )
+        partition = self._commits.tree.get(query.token)
+        if partition is not None and query.start < partition.start:
+            raise out_of_range(
+                "Specified start_timestamp is before the partition's start: "
+                f"{stamp(partition.start)}. Received start_timestamp: {stamp(query.start)}."
+            )
+        self._enter(query.token)
+        try:
+            yield from self._partition(query, log, resume, active)
+        finally:
+            self._readers[query.token] -= 1
+
+    # -------------------------------------------------------------- the two kinds of query
+
+    def _initial(self, query: ChangeQuery, active: Callable[[], bool]) -> Iterator[bytes]:
+        """Child records, without parents, of the partitions that live at the start."""
+        while self._commits.now() < query.start and self._goes_on(active):
+            time.sleep(0.01)
+        rows = [
+            protobuf.framed(
+                self._encoder.children(ChildRecord(query.start, f"{place:08d}", [(partition.token, ())]))
+            )
+            for place, partition in enumerate(self._commits.alive_at(query.start))
+        ]
+        yield protobuf.message(rows, metadata=self._encoder.metadata)
+
+    def _partition(
+        self, query: ChangeQuery, log: PartitionLog, resume: bytes, active: Callable[[], bool]
+    ) -> Iterator[bytes]:
+        out = _Messages(self._config, self._encoder.metadata)
+        place, skip = _resumed(resume, query) if resume else (log.find(query.start), 0)
+        silent = True
+        heard = time.monotonic()
+        patience = query.heartbeat / 1000
+        token = query.token or ""
+        while self._goes_on(active):
+            # In this order: what is not in the log after `now` will be later than it.
+            now = self._commits.now()
+            ended = log.ended
+            after = log.until(query.end)
+            if place < after:
+                rows = log.rows(place, min(after, place + 1000))
+                for row in rows:
+                    pieces = self._chunking.pieces(row, token, place)
+                    place += 1
+                    yield from out.add(pieces, skip, place, query)
+                    skip = 0
+                if place == after or len(rows) < 1000:
+                    yield from out.flush(place, query)
+                heard, silent = time.monotonic(), False
+                continue
+            if ended and place == log.until(None):
+                return
+            if query.end is not None and now >= query.end:
+                # As the emulator does: a window without records is closed by a heartbeat.
+                if silent:
+                    yield out.one(self._encoder.heartbeat(query.end), place, query)
+                return
+            left = heard + patience - time.monotonic()
+            if left <= 0:
+                yield out.one(self._encoder.heartbeat(now), place, query)
+                heard, silent = time.monotonic(), False
+                continue
+            if query.end is not None:
+                left = min(left, (query.end - now) / 1e9)
+            log.wait(place, max(min(left, _GLANCE), 0.0005))
+
+    # -------------------------------------------------------------- within
+
+    def _goes_on(self, active: Callable[[], bool]) -> bool:
+        return not self.closed and active()
+
+    def _enter(self, token: str) -> None:
+        readers = self._readers.get(token, 0)
+        if readers >= self._config.readers_per_partition:
+            raise Refused(
+                grpc.StatusCode.RESOURCE_EXHAUSTED,
+                f"Too many concurrent readers of one partition: the limit is {readers}.",
+            )
+        self._readers[token] = readers + 1
+
+    def _check(self, query: ChangeQuery) -> None:
+        """The arguments' rules, worded as the emulator words them."""
+        google = self._encoder.dialect == "googlesql"
+        expected = ("READ_" if google else "read_json_") + self._config.stream
+        if query.function.lower() != expected.lower():
+            if google:
+                raise invalid(f"Table-valued function not found: {query.function}")
+            raise not_found(f"[ERROR] function spanner.{query.function} does not exist")
+        least, most = _HEARTBEATS
+        if not least <= query.heartbeat <= most:
+            raise out_of_range(
+                f"heartbeat_milliseconds must be within min {least} and max {most}. "
+                f"Received heartbeat_milliseconds: {query.heartbeat}."
+            )
+        if query.end is not None and query.start > query.end:
+            raise invalid(
+                "If end_timestamp is specified, start_timestamp must be <= end_timestamp. "
+                f"Received start_timestamp: {stamp(query.start)}, end_timestamp: {stamp(query.end)}."
+            )
+        earliest = self._commits.created
+        bound = f"within the earliest read timestamp: {stamp(earliest)}"
+        if query.start < earliest:
+            raise out_of_range(
+                "Specified start_timestamp is too far in the past. Please specify a start_timestamp "
+                f"{bound}. Received start_timestamp: {stamp(query.start)}."
+            )
+        latest = self._commits.now() + _MAX_AHEAD
+        if query.start > latest:
+            raise out_of_range(
+                "Specified start_timestamp is too far in the future. Please specify a start_timestamp "
+                f"{bound}, and the current maximum start timestamp: {stamp(latest)}. "
+                f"Received start_timestamp: {stamp(query.start)}."
+            )
+
+
+@dataclass(slots=True)
+class _Messages:
+    """Packs pieces of rows into messages: the first carries metadata, some carry a resume token."""
+
+    config: SimulatorConfig
+    metadata: bytes
+    rows: list[bytes] = field(default_factory=list)
+    size: int = 0
+    sent: int = 0
+
+    def add(self, pieces: list[bytes], skip: int, place: int, query: ChangeQuery) -> Iterator[bytes]:
+        """Take a row, all its pieces or those from `skip` on.
+
+        A message goes out where one is full, and after every piece but the last.
+        """
+        last = len(pieces) - 1
+        for number in range(skip, len(pieces)):
+            self.rows.append(protobuf.framed(pieces[number]))
+            self.size += len(pieces[number])
+            if number < last:
+                yield self._close(True, (place - 1, number + 1), query)
+        if self.size >= self.config.message_bytes:
+            yield self._close(False, (place, 0), query)
+
+    def flush(self, place: int, query: ChangeQuery) -> Iterator[bytes]:
+        """What is held back."""
+        if self.rows:
+            yield self._close(False, (place, 0), query)
+
+    def one(self, row: bytes, place: int, query: ChangeQuery) -> bytes:
+        """A message of one row."""
+        self.rows.append(protobuf.framed(row))
+        return self._close(False, (place, 0), query)
+
+    def _close(self, chunked: bool, resume: tuple[int, int], query: ChangeQuery) -> bytes:
+        every = self.config.resume_every
+        token = b""
+        if every and self.sent % every == every - 1:
+            token = json.dumps([query.token, query.start, *resume], separators=(",", ":")).encode()
+        made = protobuf.message(self.rows, metadata=self.metadata, chunked=chunked, token=token)
+        self.rows, self.size, self.metadata = [], 0, b""
+        self.sent += 1
+        return made
+
+
+def _resumed(resume: bytes, query: ChangeQuery) -> tuple[int, int]:
+    """The row, and the piece of it, after the message that carried the token."""
+    try:
+        token, start, place, piece = json.loads(resume)
+    except ValueError:
+        token, start, place, piece = None, None, 0, 0
+    if token != query.token or start != query.start:
+        raise invalid("The resume_token does not belong to this query.")
+    return int(place), int(piece)

@@ -1,0 +1,237 @@
+"""Ready-made messages: no commits, no workload, only bytes as fast as gRPC takes them. For benches.
+
+What is real: the records are well-formed, their columns, values and counts are those of a table of the
+built-in workload's kind, every record has a timestamp, a transaction and thus versions of its own, and
+timestamps rise in each partition. What is not: keys and values repeat from message to message (one
+message is encoded once; then only timestamps and transaction ids are written into it), each record is
+a transaction of its own, and no ground truth is kept.
+
+Record i of a partition has the timestamp S + i microseconds, where S is the start of the initial query
+that named the partition, and its transaction id follows from partition and i. So a range read
+again holds the same records. The partitions are those of the tree at S and do not end.
+"""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from decimal import Decimal
+
+from spanwire.simulator import protobuf
+from spanwire.simulator.clock import MICROSECOND
+from spanwire.simulator.commits import Commits
+from spanwire.simulator.config import ReadyMade, SimulatorConfig
+from spanwire.simulator.queries import ChangeQuery
+from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, Mod
+from spanwire.simulator.schema import Column, Table
+from spanwire.simulator.status import invalid
+from spanwire.simulator.values import Instant
+
+TABLE = Table(
+    "orders",
+    (
+        Column("customer", "STRING", key=True),
+        Column("number", "INT64", key=True),
+        Column("status", "STRING"),
+        Column("note", "STRING"),
+        Column("total", "NUMERIC"),
+        Column("weight", "FLOAT64"),
+        Column("express", "BOOL"),
+        Column("placed", "TIMESTAMP"),
+        Column("due", "DATE"),
+        Column("tags", "STRING", array=True),
+    ),
+)
+
+# What is written over in the template. Both are as long as what takes their place.
+_TIME = 978_307_200_123_456_000
+_TIME_TEXT = b"2001-01-01T00:00:00.123456Z"
+_TRANSACTION = "0000000000000000001="
+_TOKEN = "ready-made"  # noqa: S105
+
+
+class ReadyMadeReader:
+    """Answers change-stream queries with ready-made messages. Thread-safe."""
+
+    def __init__(self, config: SimulatorConfig, ready: ReadyMade, encoder: Encoder, commits: Commits) -> None:
+        self._ready = ready
+        self._encoder = encoder
+        self._commits = commits
+        self._partitions = config.partitions
+        self._template = _Template.of(ready, encoder)
+        self._released = threading.Event()
+        if not ready.hold:
+            self._released.set()
+        self.closed = False
+
+    @property
+    def message_bytes(self) -> int:
+        """Size of each full message."""
+        return self._template.size
+
+    def release(self) -> None:
+        """Let the messages go."""
+        self._released.set()
+
+    def read(self, query: ChangeQuery, _resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+        """The query's messages: after them heartbeats, until the requested end or the client goes."""
+        if query.token is None:
+            yield self._initial(query.start)
+            return
+        number, base = _parsed(query.token)
+        first = max(0, -(-(query.start - base) // MICROSECOND))
+        metadata = self._encoder.metadata
+        if not self._released.is_set():
+            yield protobuf.message((), metadata=metadata)
+            metadata = b""
+            yield from self._beat(query, active, until=self._released)
+        last = self._ready.changes // self._ready.changes_per_record if self._ready.changes else None
+        if query.end is not None:
+            bound = (query.end - base) // MICROSECOND + 1
+            last = bound if last is None else min(bound, last)
+        for made in self._template.messages(number, base, first, last):
+            if metadata:
+                yield protobuf.message((), metadata=metadata)
+                metadata = b""
+            yield made
+        yield from self._beat(query, active, until=None)
+
+    def _initial(self, start: int) -> bytes:
+        rows = [
+            protobuf.framed(
+                self._encoder.children(
+                    ChildRecord(start, f"{number:08d}", [(f"{_TOKEN}-{number}-{start}", ())])
+                )
+            )
+            for number in range(self._partitions)
+        ]
+        return protobuf.message(rows, metadata=self._encoder.metadata)
+
+    def _beat(
+        self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None
+    ) -> Iterator[bytes]:
+        while active() and not self.closed and not (until is not None and until.is_set()):
+            now = self._commits.now()
+            done = until is None and query.end is not None and now >= query.end
+            at = now if query.end is None else min(now, query.end)
+            # Held back, nothing may be promised beyond the start: the records are still to come.
+            at = query.start if until is not None else at
+            yield protobuf.message([protobuf.framed(self._encoder.heartbeat(at))])
+            if done:
+                return
+            self._sleep(query, active, until)
+
+    def _sleep(self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None) -> None:
+        wake = time.monotonic() + query.heartbeat / 1000
+        while active() and not self.closed and time.monotonic() < wake:
+            if until is not None and until.wait(0.05):
+                return
+            if until is None:
+                time.sleep(0.05)
+
+
+def _parsed(token: str) -> tuple[int, int]:
+    try:
+        name, number, base = token.rsplit("-", 2)
+        if name == _TOKEN:
+            return int(number), int(base)
+    except ValueError:
+        pass
+    raise invalid("Specified partition_token is invalid, as it does not belong to the Change Stream.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A message cut where timestamps and transaction ids stand: `parts` lie around them, in turn."""
+
+    parts: list[bytes]
+    records: int
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message."""
+        return sum(map(len, self.parts)) + self.records * (len(_TIME_TEXT) + len(_TRANSACTION))
+
+    @classmethod
+    def of(cls, ready: ReadyMade, encoder: Encoder) -> _Template:
+        """The template of one message, made by the ordinary encoder."""
+        row = protobuf.framed(encoder.data(_record(ready)))
+        records = max(1, -(-ready.message_bytes // len(row)))
+        # The encoders write transaction id and timestamp in different orders; both must be there once.
+        pieces = row.replace(_TIME_TEXT, b"\x00T\x00").replace(_TRANSACTION.encode(), b"\x00I\x00")
+        around = pieces.split(b"\x00T\x00")
+        if len(around) != 2 or pieces.count(b"\x00I\x00") != 1:
+            raise AssertionError("the template holds one timestamp and one transaction id")
+        before, after = around
+        if b"\x00I\x00" not in after:
+            raise AssertionError("the timestamp comes first")
+        middle, end = after.split(b"\x00I\x00")
+        parts = [before, middle]
+        for _ in range(records - 1):
+            parts += [end + before, middle]
+        return cls([*parts, end], records)
+
+    def messages(self, partition: int, base: int, first: int, last: int | None) -> Iterator[bytes]:
+        """Messages of the records from `first` on, before `last` (None: for ever)."""
+        whole = len(self.parts) * 2 - 1
+        filled: list[bytes] = [b""] * whole
+        filled[0::2] = self.parts
+        seconds = _Seconds()
+        prefix = f"{partition % 1000:03d}".encode()
+        index = first
+        while last is None or index < last:
+            count = self.records if last is None else min(self.records, last - index)
+            place = 1
+            for number in range(index, index + count):
+                filled[place] = seconds.text(base + number * MICROSECOND)
+                filled[place + 2] = b"%s%016d=" % (prefix, number)
+                place += 4
+            if count == self.records:
+                yield b"".join(filled)
+            else:
+                # The parts after the last record's: its end without the next one's beginning.
+                yield b"".join([*filled[: place - 1], self.parts[-1]])
+            index += count
+
+
+class _Seconds:
+    """Timestamps as text with six digits, quick within one second."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._text = b""
+
+    def text(self, nanos: int) -> bytes:
+        """The timestamp's text; always as long."""
+        second, rest = divmod(nanos, 1_000_000_000)
+        if second != self._second:
+            moment = datetime.datetime.fromtimestamp(second, datetime.UTC)
+            self._second, self._text = second, moment.strftime("%Y-%m-%dT%H:%M:%S.").encode()
+        return b"%s%06dZ" % (self._text, rest // 1000)
+
+
+def _record(ready: ReadyMade) -> DataRecord:
+    """The one record that is repeated, its notes as long as the wanted size of a change asks."""
+    mods = [_mod(number, ready.change_bytes) for number in range(ready.changes_per_record)]
+    names = TABLE.key_names + TABLE.value_names
+    return DataRecord(_TIME, "00000000", _TRANSACTION, True, TABLE, names, mods, "INSERT", "NEW_ROW", 1, 1)
+
+
+def _mod(number: int, size: int) -> Mod:
+    fixed = 250  # about what keys, names and the other values take
+    note = base64.b64encode(number.to_bytes(4, "big") * (max(size - fixed, 0) // 5)).decode()
+    new = {
+        "status": ("new", "paid", "shipped")[number % 3],
+        "note": note,
+        "total": Decimal(1999 + number).scaleb(-2),
+        "weight": 0.25 + number,
+        "express": number % 2 == 0,
+        "placed": Instant(1_700_000_000 + number, 120_000_000),
+        "due": datetime.date(2026, 1, 1 + number % 28),
+        "tags": ["gift", None, "é"],
+    }
+    return Mod({"customer": f"customer-{number:05d}", "number": number}, new, {})

@@ -1,0 +1,133 @@
+"""The rows of the simulated database, and what a mutation makes of them under each capture type."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from spanwire.simulator.records import Capture, Mod, ModType, Row
+from spanwire.simulator.schema import Table
+
+Key = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Mutation:
+    """What is to happen to one row.
+
+    `values` holds the key's columns and, but for a delete, those to be written. `upsert` inserts or
+    updates, whichever the row needs.
+    """
+
+    kind: Literal["insert", "update", "upsert", "delete"]
+    table: str
+    values: Mapping[str, Any]
+
+
+def insert(table: str, **values: Any) -> Mutation:
+    """A new row; columns not given are NULL."""
+    return Mutation("insert", table, values)
+
+
+def update(table: str, **values: Any) -> Mutation:
+    """New values for some columns of an existing row."""
+    return Mutation("update", table, values)
+
+
+def upsert(table: str, **values: Any) -> Mutation:
+    """An insert where the row is not there, else an update."""
+    return Mutation("upsert", table, values)
+
+
+def delete(table: str, **keys: Any) -> Mutation:
+    """The end of a row; nothing happens where there is none, as in Spanner."""
+    return Mutation("delete", table, keys)
+
+
+class Change(NamedTuple):
+    """What a mutation did to a row, as a stream captures it."""
+
+    table: Table
+    mod_type: ModType
+    columns: tuple[str, ...]
+    key: Key
+    mod: Mod
+
+
+class Rows:
+    """All rows. Not thread-safe. `undo` takes back what happened since `begin`."""
+
+    def __init__(self, tables: Iterable[Table], capture: Capture) -> None:
+        self._rows: dict[str, dict[Key, Row]] = {table.name: {} for table in tables}
+        self._capture = capture
+        self._before: list[tuple[dict[Key, Row], Key, Row | None]] = []
+
+    def begin(self) -> None:
+        """A transaction starts."""
+        self._before.clear()
+
+    def undo(self) -> None:
+        """The transaction failed."""
+        for rows, key, row in reversed(self._before):
+            if row is None:
+                rows.pop(key, None)
+            else:
+                rows[key] = row
+        self._before.clear()
+
+    def apply(self, table: Table, mutation: Mutation) -> Change | None:
+        """Do it; None where nothing changed. ValueError where the row is there already, or is not."""
+        rows = self._rows[table.name]
+        values = mutation.values
+        key: Key = tuple([values[name] for name in table.key_names])
+        before = rows.get(key)
+        kind = mutation.kind
+        if kind == "upsert":
+            kind = "insert" if before is None else "update"
+        if (kind == "insert") is not (before is None):
+            if kind == "delete":
+                return None
+            raise ValueError(
+                f"{kind} into {table.name}: the row is {'not there' if before is None else 'there'}"
+            )
+        self._before.append((rows, key, before))
+        if before is None:
+            row = {name: values.get(name) for name in table.value_names}
+            rows[key] = row
+            return self._change(table, "INSERT", key, self._inserted(row))
+        if kind == "delete":
+            del rows[key]
+            return self._change(table, "DELETE", key, self._deleted(before))
+        changed = {name: values[name] for name in table.value_names if name in values}
+        row = before | changed
+        rows[key] = row
+        return self._change(table, "UPDATE", key, self._updated(before, row, changed))
+
+    def _change(
+        self, table: Table, mod_type: ModType, key: Key, values: tuple[Row, Row, tuple[str, ...] | None]
+    ) -> Change:
+        new, old, names = values
+        columns = table.key_names + (table.value_names if names is None else names)
+        return Change(
+            table, mod_type, columns, key, Mod(dict(zip(table.key_names, key, strict=True)), new, old)
+        )
+
+    def _inserted(self, row: Row) -> tuple[Row, Row, tuple[str, ...] | None]:
+        return row, {}, None
+
+    def _deleted(self, row: Row) -> tuple[Row, Row, tuple[str, ...] | None]:
+        keeps = self._capture in ("OLD_AND_NEW_VALUES", "NEW_ROW_AND_OLD_VALUES")
+        return {}, row if keeps else {}, None
+
+    def _updated(self, before: Row, row: Row, changed: Row) -> tuple[Row, Row, tuple[str, ...] | None]:
+        old = {name: before[name] for name in changed}
+        match self._capture:
+            case "OLD_AND_NEW_VALUES":
+                return changed, old, tuple(changed)
+            case "NEW_VALUES":
+                return changed, {}, tuple(changed)
+            case "NEW_ROW":
+                return row, {}, None
+            case _:
+                return row, old, None

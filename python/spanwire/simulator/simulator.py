@@ -1,0 +1,161 @@
+"""The simulator as its users hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from spanwire.errors import ClosedError
+from spanwire.simulator.clock import Clock
+from spanwire.simulator.commits import Commit, Commits
+from spanwire.simulator.config import SimulatorConfig
+from spanwire.simulator.history import History
+from spanwire.simulator.queries import ChangeQuery
+from spanwire.simulator.reading import StreamReader
+from spanwire.simulator.ready_made import ReadyMadeReader
+from spanwire.simulator.records import Encoder
+from spanwire.simulator.records_googlesql import GoogleSqlEncoder
+from spanwire.simulator.records_postgresql import PostgresEncoder
+from spanwire.simulator.rows import Mutation
+from spanwire.simulator.server import Server
+from spanwire.simulator.workload import Done, Workload, WorkloadConfig
+
+
+class Simulator:
+    """A simulated Cloud Spanner database with one change stream, served over gRPC. A context manager.
+
+    >>> from spanwire.simulator import Simulator, SimulatorConfig, insert
+    >>> with Simulator(SimulatorConfig(partitions=2)) as simulator:
+    ...     commit = simulator.commit([insert("accounts", id=1, name="Ada")])
+    ...     commit.changes, len(list(simulator.committed()))
+    (1, 1)
+
+    Point the official client at it by `SPANNER_EMULATOR_HOST=<address>`. Thread-safe.
+    """
+
+    def __init__(self, config: SimulatorConfig | None = None) -> None:
+        self.config = config or SimulatorConfig()
+        google = self.config.dialect == "googlesql"
+        encoder: Encoder = GoogleSqlEncoder() if google else PostgresEncoder(self.config.stream)
+        self._history = History(self.config.history)
+        self._commits = Commits(self.config, encoder, Clock(), self._history)
+        self._reader = StreamReader(self.config, self._commits, encoder)
+        self._ready_made = (
+            ReadyMadeReader(self.config, self.config.ready_made, encoder, self._commits)
+            if self.config.ready_made
+            else None
+        )
+        self._workload: Workload | None = None
+        self._server: Server | None = None
+        self._closed = False
+
+    # -------------------------------------------------------------- life
+
+    def start(self) -> Self:
+        """Serve. SocketError where the port is taken."""
+        if self._closed:
+            raise ClosedError("the simulator is closed")
+        if self._server is None:
+            self._server = Server(self.config, self)
+            self._server.start()
+        return self
+
+    def close(self) -> None:
+        """End all streams, close port and history. Again: nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._reader.closed = True
+        if self._ready_made is not None:
+            self._ready_made.closed = True
+        if self._server is not None:
+            self._server.stop()
+        self._history.close()
+
+    def __enter__(self) -> Self:
+        """Start it."""
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    @property
+    def address(self) -> str:
+        """host:port. ClosedError before `start`."""
+        if self._server is None:
+            raise ClosedError("the simulator has not been started")
+        return self._server.address
+
+    # -------------------------------------------------------------- what happens in the database
+
+    def commit(self, mutations: Iterable[Mutation], *, tag: str = "", system: bool = False) -> Commit:
+        """Commit as one transaction. ValueError, and nothing committed, where one cannot be."""
+        return self._commits.commit(mutations, tag=tag, system=system)
+
+    def workload(self, config: WorkloadConfig, *, progress: Callable[[int], None] | None = None) -> Done:
+        """Commit generated transactions until there are as many changes as wanted; blocks.
+
+        A second call goes on where the first ended: its random choices are of the first call's seed.
+        """
+        if self._workload is None:
+            self._workload = Workload(self.config, self._commits)
+        return self._workload.run(config, progress)
+
+    def split(self, token: str, parts: int = 2) -> list[str]:
+        """Split a live partition; the children's tokens. ValueError where it cannot be."""
+        return [child.token for child in self._commits.split(token, parts).children]
+
+    def merge(self, tokens: Sequence[str]) -> str:
+        """Merge live neighbours; the child's token. ValueError where they are not that."""
+        return self._commits.merge(tokens).children[0].token
+
+    @property
+    def partitions(self) -> list[str]:
+        """Tokens of the live partitions, by key range."""
+        return [partition.token for partition in self._commits.tree.live]
+
+    @property
+    def created(self) -> int:
+        """The earliest timestamp that can be read, nanoseconds since 1970."""
+        return self._commits.created
+
+    def release(self) -> None:
+        """Ready-made mode with `hold`: let the messages go."""
+        if self._ready_made is not None:
+            self._ready_made.release()
+
+    # -------------------------------------------------------------- the ground truth
+
+    def committed(self) -> Iterator[str]:
+        """What was committed so far: canonical lines in commit order (see spanwire.simulator.canonical)."""
+        return self._history.lines()
+
+    @property
+    def changes(self) -> int:
+        """How many changes were committed so far."""
+        return self._history.changes
+
+    def write_history(self, path: Path) -> int:
+        """Write those lines to a file; how many."""
+        return self._history.write(path)
+
+    def flush_history(self) -> None:
+        """With `history` set: everything committed is in the file."""
+        self._history.flush()
+
+    # -------------------------------------------------------------- what the server asks
+
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+        """A change-stream query's messages, for the server."""
+        if self._ready_made is not None:
+            return self._ready_made.read(query, resume, active)
+        return self._reader.read(query, resume, active)
+
+    def wake(self) -> None:
+        """Let sleeping readers look around, for the server."""
+        self._commits.wake()
