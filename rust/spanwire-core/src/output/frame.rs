@@ -87,6 +87,28 @@ impl Frame {
         Ok(Self(message))
     }
 
+    /// To receive into.
+    pub fn empty() -> Self {
+        let mut message = zmq::zmq_msg_t::zeroed();
+        // SAFETY: room for a message. It cannot fail.
+        unsafe { zmq::zmq_msg_init(&raw mut message) };
+        Self(message)
+    }
+
+    pub fn bytes(&mut self) -> &[u8] {
+        // SAFETY: an initialised message; its bytes live and stay in place while it is borrowed.
+        unsafe {
+            let data = zmq::zmq_msg_data(&raw mut self.0).cast_const().cast();
+            std::slice::from_raw_parts(data, zmq::zmq_msg_size(&raw const self.0))
+        }
+    }
+
+    /// Whether it is not the last of its message.
+    pub fn more(&self) -> bool {
+        // SAFETY: an initialised message.
+        unsafe { zmq::zmq_msg_more(&raw const self.0) != 0 }
+    }
+
     pub fn as_mut_ptr(&mut self) -> *mut zmq::zmq_msg_t {
         &raw mut self.0
     }

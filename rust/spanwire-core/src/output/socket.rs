@@ -258,36 +258,34 @@ impl Socket {
         self.wait(zmq::ZMQ_POLLOUT, timeout)
     }
 
-    /// The frames of the next message; `None` when time ran out.
-    pub fn receive(&mut self, timeout: Duration) -> Result<Option<Vec<Vec<u8>>>> {
-        if !self.wait(zmq::ZMQ_POLLIN, timeout)? {
-            return Ok(None);
-        }
-        let mut frames = Vec::with_capacity(4);
-        self.each_frame(|frame| frames.push(frame.to_vec()))?;
-        Ok(Some(frames))
+    /// Waits until there is a message to receive; false when time ran out.
+    pub fn wait_for_message(&mut self, timeout: Duration) -> Result<bool> {
+        self.wait(zmq::ZMQ_POLLIN, timeout)
     }
 
-    /// Waits for a message and looks at its frames in place.
-    pub fn each_frame(&mut self, mut look: impl FnMut(&[u8])) -> Result<()> {
+    /// The frames of the next message; `None` when time ran out.
+    pub fn receive(&mut self, timeout: Duration) -> Result<Option<Vec<Vec<u8>>>> {
+        let mut frames = Vec::with_capacity(4);
+        let received =
+            self.wait_for_message(timeout)? && self.try_each_frame(|frame| frames.push(frame.to_vec()))?;
+        Ok(received.then_some(frames))
+    }
+
+    /// Looks at the frames of the next message in place; false when there is none yet.
+    pub fn try_each_frame(&mut self, mut look: impl FnMut(&[u8])) -> Result<bool> {
         loop {
-            let mut message = zmq::zmq_msg_t::zeroed();
-            // SAFETY: room for a message, a live socket; the message's bytes live until it is closed.
-            let more = unsafe {
-                zmq::zmq_msg_init(&raw mut message);
-                while zmq::zmq_msg_recv(&raw mut message, self.as_ptr(), 0) < 0 {
-                    if errno() != EINTR {
-                        return Err(last_error(&self.endpoint));
-                    }
-                }
-                let data = zmq::zmq_msg_data(&raw mut message).cast_const().cast();
-                look(std::slice::from_raw_parts(data, zmq::zmq_msg_size(&raw const message)));
-                let more = zmq::zmq_msg_more(&raw const message);
-                zmq::zmq_msg_close(&raw mut message);
-                more
-            };
-            if more == 0 {
-                return Ok(());
+            let mut frame = Frame::empty();
+            // SAFETY: an initialised message and a live socket.
+            let received = self.attempt(|socket| unsafe {
+                zmq::zmq_msg_recv(frame.as_mut_ptr(), socket, zmq::ZMQ_DONTWAIT)
+            })?;
+            if !received {
+                // Only before the first frame: a message arrives whole.
+                return Ok(false);
+            }
+            look(frame.bytes());
+            if !frame.more() {
+                return Ok(true);
             }
         }
     }
