@@ -1,1 +1,3 @@
 //! Benches of the core.
+
+pub mod sample;
