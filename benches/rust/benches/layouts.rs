@@ -11,6 +11,7 @@
 
 // Sizes here are small and known.
 #![allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_precision_loss)]
+#![allow(clippy::cast_sign_loss)]
 #![allow(clippy::similar_names)]
 
 use std::hint::black_box;
@@ -247,9 +248,9 @@ fn read_through_capnp(segment: &[u8]) -> capnp::Result<u64> {
     );
     let record = message.get_root::<schema::data_change_record::Reader<'_>>()?;
     let mut sum = 0_u64;
-    for each in record.get_mods()?.iter() {
+    for each in record.get_mods()? {
         let schema::mod_::Which::Typed(typed) = each.which()? else { continue };
-        for value in typed.get_keys()?.iter() {
+        for value in typed.get_keys()? {
             sum = sum.wrapping_add(match value.which()? {
                 Which::Bool(value) => u64::from(value),
                 Which::Int64(value) => value.cast_unsigned(),
