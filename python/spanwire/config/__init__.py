@@ -1,6 +1,6 @@
 """The relay's settings: one TOML file, checked as a whole before anything is opened."""
 
-from spanwire.config.load import load, parse, schema
+from spanwire.config.load import load, parse, parse_text, schema
 from spanwire.config.models import (
     Config,
     OutputConfig,
@@ -19,5 +19,6 @@ __all__ = [
     "StoreConfig",
     "load",
     "parse",
+    "parse_text",
     "schema",
 ]

@@ -38,10 +38,15 @@ def load(path: str | os.PathLike[str]) -> Config:
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "is not UTF-8 text"
         raise _config_error([f"{path}: cannot be read: {why}"]) from None
+    return parse_text(text, str(path))
+
+
+def parse_text(text: str, name: str) -> Config:
+    """Check settings that are TOML text; `name` tells in errors where it came from."""
     try:
         settings = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise _config_error([f"{path}: is not TOML: {error}"]) from None
+        raise _config_error([f"{name}: is not TOML: {error}"]) from None
     return parse(settings)
 
 

@@ -22,6 +22,7 @@ from google.cloud.spanner_v1 import (
     Session,
     SpannerClient,
 )
+from google.cloud.spanner_v1._helpers import _metadata_with_prefix
 from google.cloud.spanner_v1.request_id_header import with_request_id
 from google.cloud.spanner_v1.services.spanner.transports import SpannerGrpcTransport
 
@@ -71,7 +72,7 @@ class Connection:
             f"projects/{identity.project}/instances/{identity.instance}/databases/{identity.database}"
         )
         try:
-            self._client = _official_client(source)
+            self._client = official_client(source)
             self._api, make_channel = _api_and_channels(self._client)
         except Exception as error:
             raise judge(error, self._doing) from error
@@ -133,7 +134,7 @@ class Connection:
         self.close()
 
     def _headers(self, channel: int = 0, attempt: int = 1) -> Metadata:
-        prefix = [("google-cloud-resource-prefix", self.database)]
+        prefix = _metadata_with_prefix(self.database)
         client_id = self._client._nth_client_id
         metadata, _ = with_request_id(client_id, channel, next(self._requests), attempt, prefix)
         return list(metadata)
@@ -181,7 +182,7 @@ class Connection:
         )
 
 
-def _official_client(source: SourceConfig) -> Client:
+def official_client(source: SourceConfig) -> Client:
     """google-cloud-spanner's own client: it finds credentials and endpoint as in any other program."""
     if source.emulator_host:
         return Client(

@@ -1,0 +1,77 @@
+"""`spanwire check`: would this config run? Every problem at once."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+
+import typer
+
+from spanwire import config as settings
+from spanwire.cli.options import ConfigPath, Json, print_json
+from spanwire.config import Config
+from spanwire.config.endpoints import split_listen
+from spanwire.errors import ConfigError, SocketError, SpanwireError
+from spanwire.relay import build_pipeline
+from spanwire.source.connect import connect
+from spanwire.store import open_store
+
+
+def check(config: ConfigPath, as_json: Json = False) -> None:
+    """Check config, store, ports and the connection to Spanner; list every problem at once."""
+    found: dict[str, str] = {}
+    try:
+        loaded = settings.load(config)
+    except ConfigError as error:
+        problems, code = error.problems, 2
+    else:
+        problems, code = _at_work(loaded, found), 1
+    if as_json:
+        print_json({"ok": not problems, "problems": problems, **found})
+    else:
+        for problem in problems:
+            typer.echo(problem, err=True)
+        if not problems:
+            typer.echo(f"{config}: fine ({', '.join(f'{name} {value}' for name, value in found.items())})")
+    if problems:
+        raise typer.Exit(code)
+
+
+def _at_work(config: Config, found: dict[str, str]) -> list[str]:
+    """What stands in the way of running a config that is well formed."""
+
+    def store() -> None:
+        open_store(config.store, config.source.identity).close()
+
+    def outputs() -> None:
+        build_pipeline(config).close()
+
+    def status() -> None:
+        if config.status.listen:
+            try:
+                socket.create_server(split_listen(config.status.listen)).close()
+            except OSError as error:
+                why = (
+                    f"cannot listen on {config.status.listen}: {error.strerror}; use another port or address"
+                )
+                raise SocketError(f"status.listen: {why}") from None
+
+    def source() -> None:
+        with connect(config.source) as connection:
+            found["dialect"] = connection.dialect
+            found["retention"] = connection.retention
+
+    problems = []
+    parts: dict[str, Callable[[], None]] = {
+        "store": store,
+        "output": outputs,
+        "status.listen": status,
+        "source": source,
+    }
+    for name, probe in parts.items():
+        try:
+            probe()
+        except SpanwireError as error:
+            text = str(error)
+            problems.append(text if text.startswith(name) else f"{name}: {text}")
+    return problems
