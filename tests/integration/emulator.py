@@ -150,13 +150,25 @@ class EmulatorDatabase:
         """Change the schema."""
         self.client.update_ddl(list(statements)).result(60)
 
-    def run(self, work: Callable[[Any], object], *, tag: str | None = None) -> None:
-        """Run a transaction, again while the emulator aborts it: its churning aborts what is under way."""
-        self.client.run_in_transaction(work, transaction_tag=tag, timeout_secs=60)
+    def run(self, work: Callable[[Any], object], *, tag: str | None = None) -> str:
+        """Run a transaction, again while the emulator aborts it (its churning does); its commit timestamp."""
+        tried: list[Any] = []
 
-    def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Insert rows in one transaction."""
-        self.run(lambda transaction: transaction.insert(table, columns=columns, values=list(rows)))
+        def tries(transaction: Any) -> None:
+            tried.append(transaction)
+            work(transaction)
+
+        self.client.run_in_transaction(tries, transaction_tag=tag, timeout_secs=60)
+        return str(tried[-1].committed.rfc3339())
+
+    def insert(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+        """Insert rows in one transaction; its commit timestamp."""
+        values = [list(row) for row in rows]
+        return self.run(lambda transaction: transaction.insert(table, columns=columns, values=values))
+
+    def drop(self) -> None:
+        """Drop the database: an emulator holds a hundred."""
+        self.client.drop()
 
 
 def now(ahead: float = 0) -> str:

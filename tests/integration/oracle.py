@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from google.cloud.spanner_v1 import ExecuteSqlRequest, PartialResultSet, Type, TypeCode, param_types
@@ -137,6 +137,12 @@ def wait_until(moment: str) -> None:
     """Sleep until the local clock has passed it."""
     while (left := datetime.fromisoformat(moment).timestamp() - time.time()) >= 0:
         time.sleep(left + 0.01)
+
+
+def just_after(timestamp: str) -> str:
+    """A millisecond later: an end that surely takes in what was committed at the timestamp."""
+    moment = datetime.fromisoformat(timestamp) + timedelta(milliseconds=1)
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def normal(timestamp: Any) -> str:
