@@ -208,7 +208,7 @@ def test_a_connection_that_is_dead_but_open_is_noticed(
         listener.wait_for(1)
         network.silence()
         googlesql.insert("items", ["k"], [[2]])
-        eventually(lambda: any("not read" in problem for problem in relay.problems()), 15)
+        eventually(lambda: any("interrupted" in problem for problem in relay.problems()), 15)
         network.cut()
         network.flow()
         listener.wait_for(2)

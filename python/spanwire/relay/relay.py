@@ -14,7 +14,7 @@ import structlog
 from spanwire._core import Output, Pipeline, Timestamp
 from spanwire.config import Config
 from spanwire.errors import ClosedError, SpanwireError, StoreError
-from spanwire.records import PartitionRecord, State, short_token
+from spanwire.records import PartitionRecord, State
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import first_partitions
@@ -96,10 +96,7 @@ class Relay:
             return [str(self._error)]
         if self._keeper is None or self._ended.is_set():
             return ["the relay does not run"]
-        found = [
-            f"partition {short_token(token)} is not read: {why}"
-            for token, why in sorted(self._keeper.troubles().items())
-        ]
+        found = [f"interrupted: {why}" for _, why in sorted(self._keeper.troubles().items())]
         return found + _stuck_outputs(self.stats())
 
     def status(self) -> dict[str, Any]:
