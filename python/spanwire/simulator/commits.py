@@ -139,17 +139,21 @@ class Commits:
         return Mutation(mutation.kind, mutation.table, values)
 
     def _records(self, changes: list[Change], at: int, transaction: str) -> dict[str, list[DataRecord]]:
-        """The transaction's records by partition: a run of one kind of change to one table is one record."""
+        """The transaction's records by partition.
+
+        Changes of one kind to one table share a record, also around changes to other tables; another
+        kind of change to the same table begins a new one, so that each row's changes stay in order.
+        """
         records: dict[str, list[DataRecord]] = {}
+        open_ones: dict[tuple[str, str], DataRecord] = {}
         most = self._config.mods_per_record
+        capture = self._config.capture
         sequence = 0
         for table, mod_type, columns, key, mod in changes:
             token = self.tree.owner(place_of(table, key)).token
-            own = records.setdefault(token, [])
-            last = own[-1] if own else None
+            last = open_ones.get((token, table.name))
             if (
                 last is not None
-                and last.table is table
                 and last.mod_type == mod_type
                 and last.columns == columns
                 and len(last.mods) < most
@@ -157,8 +161,9 @@ class Commits:
                 last.mods.append(mod)
                 continue
             name = f"{sequence:08d}"
-            capture = self._config.capture
-            own.append(DataRecord(at, name, transaction, False, table, columns, [mod], mod_type, capture))
+            made = DataRecord(at, name, transaction, False, table, columns, [mod], mod_type, capture)
+            open_ones[token, table.name] = made
+            records.setdefault(token, []).append(made)
             sequence += 1
         return records
 

@@ -10,25 +10,33 @@ from typing import TextIO
 from spanwire.simulator import canonical
 from spanwire.simulator.records import DataRecord
 
+_MANY = 100_000  # changes
+
 
 class History:
-    """All records committed, in commit order. With a file nothing is kept in memory. Thread-safe."""
+    """All records committed, in commit order. Thread-safe.
+
+    With a file, records wait in memory only until there are many or someone asks for the file: to write
+    their lines takes longer than to commit them.
+    """
 
     def __init__(self, path: Path | None = None) -> None:
         self._records: list[DataRecord] = []
         self._lock = threading.Lock()
         self._file: TextIO | None = path.open("w", encoding="utf-8", newline="\n") if path else None
         self._path = path
+        self._waiting = 0
         self.changes = 0
 
     def add(self, records: list[DataRecord]) -> None:
         """Take a transaction's records."""
+        changes = sum([len(record.mods) for record in records])
         with self._lock:
-            self.changes += sum(len(record.mods) for record in records)
-            if self._file is None:
-                self._records += records
-            else:
-                self._file.writelines(f"{line}\n" for record in records for line in canonical.lines(record))
+            self.changes += changes
+            self._waiting += changes
+            self._records += records
+            if self._file is not None and self._waiting >= _MANY:
+                self._spill(self._file)
 
     def lines(self) -> Iterator[str]:
         """The canonical lines so far, in commit order."""
@@ -56,10 +64,17 @@ class History:
         """Everything added is in the file."""
         with self._lock:
             if self._file is not None and not self._file.closed:
+                self._spill(self._file)
                 self._file.flush()
 
     def close(self) -> None:
-        """Close the file."""
+        """Complete and close the file."""
+        self.flush()
         with self._lock:
             if self._file is not None:
                 self._file.close()
+
+    def _spill(self, file: TextIO) -> None:
+        file.writelines(f"{line}\n" for record in self._records for line in canonical.lines(record))
+        self._records.clear()
+        self._waiting = 0

@@ -46,6 +46,14 @@ def element(value: bytes) -> bytes:
     return b"\x0a" + varint(len(value)) + value
 
 
+def string_element(text: str) -> bytes:
+    """`element(string(text))`, at once."""
+    data = text.encode()
+    size = len(data)
+    length = varint(size)
+    return b"\x0a%b\x1a%b%b" % (varint(1 + len(length) + size), length, data)
+
+
 def list_of(elements: bytes) -> bytes:
     """A Value of kind list over elements already framed by `element`."""
     return b"\x32" + varint(len(elements)) + elements

@@ -10,10 +10,18 @@ from functools import lru_cache
 
 from google.cloud.spanner_v1.types import ResultSetMetadata, StructType, Type, TypeCode
 
-from spanwire.simulator.protobuf import FALSE, TRUE, element, list_of, list_value, string
+from spanwire.simulator.protobuf import (
+    FALSE,
+    TRUE,
+    element,
+    list_of,
+    list_value,
+    string,
+    string_element,
+)
 from spanwire.simulator.records import ChildRecord, DataRecord
 from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import Convert, converters, json_object, timestamp_text
+from spanwire.simulator.values import TableJson, timestamp_text
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EMPTY = list_value(())
@@ -26,35 +34,35 @@ class GoogleSqlEncoder:
 
     def __init__(self) -> None:
         self.metadata = _metadata()
-        self._converters: dict[Table, dict[str, Convert | None]] = {}
+        self._json: dict[str, TableJson] = {}
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
-        convert = self._converters.get(record.table)
-        if convert is None:
-            convert = self._converters[record.table] = converters(record.table)
+        table = record.table
+        write = self._json.get(table.name) or self._json.setdefault(table.name, TableJson(table))
+        as_json = write.object
         mods = [
             element(
                 list_of(
-                    element(string(_to_json(json_object(mod.keys, convert))))
-                    + element(string(_to_json(json_object(mod.new, convert))))
-                    + element(string(_to_json(json_object(mod.old, convert))))
+                    string_element(as_json(mod.keys))
+                    + string_element(as_json(mod.new))
+                    + string_element(as_json(mod.old))
                 )
             )
             for mod in record.mods
         ]
         fields = [
-            element(string(timestamp_text(record.commit_timestamp))),
-            element(string(record.record_sequence)),
-            element(string(record.transaction_id)),
+            string_element(timestamp_text(record.commit_timestamp)),
+            string_element(record.record_sequence),
+            string_element(record.transaction_id),
             element(TRUE if record.is_last else FALSE),
             _described(record.table, record.columns),
             element(list_of(b"".join(mods))),
-            element(string(record.mod_type)),
-            element(string(record.capture)),
-            element(string(str(record.records_in_transaction))),
-            element(string(str(record.partitions_in_transaction))),
-            element(string(record.tag)),
+            string_element(record.mod_type),
+            string_element(record.capture),
+            string_element(str(record.records_in_transaction)),
+            string_element(str(record.partitions_in_transaction)),
+            string_element(record.tag),
             element(TRUE if record.system else FALSE),
         ]
         return _row(list_of(b"".join(fields)), 0)

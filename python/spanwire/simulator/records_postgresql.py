@@ -20,7 +20,7 @@ from google.cloud.spanner_v1.types import (
 from spanwire.simulator.protobuf import string
 from spanwire.simulator.records import ChildRecord, DataRecord
 from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import Convert, converters, json_object, timestamp_text
+from spanwire.simulator.values import TableJson, timestamp_text
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -32,36 +32,39 @@ class PostgresEncoder:
 
     def __init__(self, stream: str) -> None:
         self.metadata = _metadata(f"read_json_{stream}")
-        self._converters: dict[Table, dict[str, Convert | None]] = {}
+        self._json: dict[str, TableJson] = {}
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
-        convert = self._converters.get(record.table)
-        if convert is None:
-            convert = self._converters[record.table] = converters(record.table)
-        rest = {
+        table = record.table
+        write = self._json.get(table.name) or self._json.setdefault(table.name, TableJson(table))
+        as_json = write.object
+        mods = ",".join(
+            [
+                f'{{"keys":{as_json(mod.keys)},"new_values":{as_json(mod.new)},"old_values":{as_json(mod.old)}}}'
+                for mod in record.mods
+            ]
+        )
+        before = {
             "commit_timestamp": timestamp_text(record.commit_timestamp),
             "is_last_record_in_transaction_in_partition": record.is_last,
             "is_system_transaction": record.system,
             "mod_type": record.mod_type,
-            "mods": [
-                {
-                    "keys": json_object(mod.keys, convert),
-                    "new_values": json_object(mod.new, convert),
-                    "old_values": json_object(mod.old, convert),
-                }
-                for mod in record.mods
-            ],
+        }
+        after = {
             "number_of_partitions_in_transaction": record.partitions_in_transaction,
             "number_of_records_in_transaction": record.records_in_transaction,
             "record_sequence": record.record_sequence,
             "server_transaction_id": record.transaction_id,
-            "table_name": record.table.name,
+            "table_name": table.name,
             "transaction_tag": record.tag,
             "value_capture_type": record.capture,
         }
-        columns = _described(record.table, record.columns)
-        return string(f'{{"data_change_record":{{"column_types":{columns},{_to_json(rest)[1:]}}}')
+        columns = _described(table, record.columns)
+        return string(
+            f'{{"data_change_record":{{"column_types":{columns},{_to_json(before)[1:-1]},'
+            f'"mods":[{mods}],{_to_json(after)[1:]}}}'
+        )
 
     def heartbeat(self, at: int) -> bytes:
         """A heartbeat record."""

@@ -177,8 +177,8 @@ class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """The method's handler."""
-        method: str = handler_call_details.method
-        return self._methods.get(method, _UNKNOWN)
+        found: Handler = self._methods.get(handler_call_details.method, _UNKNOWN)
+        return found
 
 
 def _refuse(_request: bytes, context: grpc.ServicerContext) -> bytes:
