@@ -80,14 +80,20 @@ fn the_examples_of_the_proto_file_merge_as_it_says() {
 
 #[test]
 fn empty_pieces_add_nothing_and_keep_an_element_open() {
-    let pieces = [list([]), list([text("a")]), list([]), list([text("")]), list([text("b"), Tree::Null]), list([])];
+    let pieces =
+        [list([]), list([text("a")]), list([]), list([text("")]), list([text("b"), Tree::Null]), list([])];
     assert_eq!(merged(&pieces).unwrap(), list([text("ab"), Tree::Null]).encode());
     assert_eq!(merged(&[text(""), text(""), text("x")]).unwrap(), text("x").encode());
 }
 
 #[test]
 fn bool_number_and_null_end_an_element_without_being_merged() {
-    let pieces = [list([Tree::Bool(true)]), list([Tree::Null]), list([text("a")]), list([text(""), Tree::Number(1.5)])];
+    let pieces = [
+        list([Tree::Bool(true)]),
+        list([Tree::Null]),
+        list([text("a")]),
+        list([text(""), Tree::Number(1.5)]),
+    ];
     let whole = list([Tree::Bool(true), Tree::Null, text("a"), Tree::Number(1.5)]);
     assert_eq!(merged(&pieces).unwrap(), whole.encode());
 }
@@ -192,10 +198,10 @@ fn resuming_goes_back_to_the_piece_that_stood_at_the_token() {
     for _ in 0..2 {
         assert_eq!(read(&mut reader, &message(&[text("orl")], true, b"")).unwrap(), Vec::<Vec<u8>>::new());
         assert_eq!(reader.resume(), Some(&b"Af65"[..]));
-        assert_eq!(read(&mut reader, &message(&[text("orld"), text("Fo")], true, b"")).unwrap(), [text(
-            "World"
-        )
-        .encode()]);
+        assert_eq!(
+            read(&mut reader, &message(&[text("orld"), text("Fo")], true, b"")).unwrap(),
+            [text("World").encode()]
+        );
         // The value has become complete since, and another one has begun: the piece is kept.
         assert_eq!(reader.resume(), Some(&b"Af65"[..]));
     }
@@ -221,10 +227,11 @@ fn without_a_token_resuming_and_restarting_forget_everything() {
 #[test]
 fn an_error_of_the_taker_ends_the_message() {
     let mut taken = 0;
-    let outcome = ResultSetReader::new(LIMIT).message(&message(&[text("a"), text("b")], false, b""), &mut |_| {
-        taken += 1;
-        Err(Error::Closed)
-    });
+    let outcome =
+        ResultSetReader::new(LIMIT).message(&message(&[text("a"), text("b")], false, b""), &mut |_| {
+            taken += 1;
+            Err(Error::Closed)
+        });
     assert_eq!((outcome, taken), (Err(Error::Closed), 1));
 }
 

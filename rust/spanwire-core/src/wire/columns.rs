@@ -152,3 +152,77 @@ fn type_of(json: &str, depth: usize) -> Result<Type> {
 fn text<'a>(scanner: &mut Scanner<'a>, at: &'static str) -> Result<Cow<'a, str>> {
     scanner.string().within(at)?.to_cow().within(at)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(outcome: CoreResult<impl std::fmt::Debug>) -> String {
+        match outcome.unwrap_err() {
+            Error::Undecodable { what, .. } => what,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_type_is_read_with_what_bends_it() {
+        let array = read_type(
+            r#"{"array_element_type":{"code":"NUMERIC","type_annotation":"PG_NUMERIC"},"code":"ARRAY"}"#,
+        );
+        let array = array.unwrap();
+        let element = array.array_element.unwrap();
+        assert_eq!((array.code, element.code), (TypeCode::Array, TypeCode::Numeric));
+        assert_eq!((array.annotation, element.annotation), (TypeAnnotation::None, TypeAnnotation::PgNumeric));
+        let proto =
+            read_type(r#" { "code" : "PROTO", "proto_type_fqn": "shop.Order", "later": [1] } "#).unwrap();
+        assert_eq!((proto.code, proto.proto_type_fqn.as_str()), (TypeCode::Proto, "shop.Order"));
+        assert_eq!((proto.unknown.as_str(), element.unknown.as_str()), ("", ""));
+    }
+
+    #[test]
+    fn a_type_that_is_not_known_is_kept_as_its_text() {
+        for json in [
+            r#"{"code":"VECTOR"}"#,
+            r#"{"code":"TYPE_CODE_UNSPECIFIED"}"#,
+            r#"{"code":"STRING","type_annotation":"PG_NEW"}"#,
+            "{}",
+        ] {
+            let read = read_type(json).unwrap();
+            assert_eq!((read.code, read.unknown.as_str()), (TypeCode::Unspecified, json));
+        }
+        let array = read_type(r#"{"code":"ARRAY","array_element_type":{"code":"VECTOR"}}"#).unwrap();
+        assert_eq!((array.code, array.unknown.as_str()), (TypeCode::Array, ""));
+        assert_eq!(array.array_element.unwrap().unknown, r#"{"code":"VECTOR"}"#);
+    }
+
+    #[test]
+    fn what_is_no_type_is_refused() {
+        for json in ["", "[]", r#"{"code":1}"#, r#"{"code":"INT64"} x"#, r#"{"code":"INT64""#] {
+            assert!(refused(read_type(json)).starts_with("column_types.type: "), "{json}");
+        }
+        assert_eq!(
+            refused(read_type(r#"{"code":"ARRAY"}"#)),
+            "column_types.type: an array without an element type"
+        );
+        let nested = (0..9).fold(r#"{"code":"INT64"}"#.to_owned(), |element, _| {
+            format!(r#"{{"code":"ARRAY","array_element_type":{element}}}"#)
+        });
+        assert_eq!(refused(read_type(&nested)), "column_types.type: nested too deep");
+    }
+
+    #[test]
+    fn columns_of_objects_take_fields_in_any_order_and_miss_none() {
+        let json = r#"[{"is_primary_key":true,"x":null,"ordinal_position":"2","type":"{\"code\":\"BOOL\"}","name":"a\"b"}]"#;
+        let columns = column_types(ColumnTypes::PostgreSql(json.as_bytes())).unwrap();
+        let [column] = columns.as_slice() else { panic!("{columns:?}") };
+        assert_eq!((column.name.as_str(), column.ordinal_position, column.is_primary_key), ("a\"b", 2, true));
+        assert_eq!(column.column_type.code, TypeCode::Bool);
+        for name in ["is_primary_key", "ordinal_position", "type", "name"] {
+            let json = json.replace(&format!("{name:?}"), "\"other\"");
+            let what = refused(column_types(ColumnTypes::PostgreSql(json.as_bytes())));
+            assert_eq!(what, format!("column_types.{name}: missing"));
+        }
+        assert!(refused(column_types(ColumnTypes::PostgreSql(b"[\xff]"))).contains("not UTF-8"));
+        assert!(refused(column_types(ColumnTypes::GoogleSql(b"\x1a\x00"))).contains("expected an array"));
+    }
+}

@@ -11,7 +11,7 @@ use crate::change::{
     ValueCaptureType,
 };
 use crate::error::{Error, Result as CoreResult};
-use crate::json::{Kind, Scanner};
+use crate::json::{self, Kind, Scanner};
 
 use super::protobuf::Value;
 use super::record::{Fault, Identity, In, Scratch, Sink, count, timestamp, utf8};
@@ -184,35 +184,36 @@ fn object<'a>(scanner: &mut Scanner<'a>, at: &'static str) -> Result<&'a str> {
 /// text is JSON up to them.
 fn identify(row: &str) -> Identity {
     let mut identity = Identity::default();
-    let mut scanner = Scanner::new(row);
-    // Written as a closure for the `?`: the first thing that is not JSON ends it.
-    let _: Option<()> = (|| {
-        scanner.object_start().ok()?;
-        while let Some(kind) = scanner.next_key().ok()? {
-            if !kind.is("data_change_record") || scanner.kind().ok()? != Kind::Object {
-                scanner.raw_value().ok()?;
+    // The first thing that is not JSON ends it, and that is no fault here.
+    let _ = identify_into(&mut identity, &mut Scanner::new(row));
+    identity
+}
+
+fn identify_into(identity: &mut Identity, scanner: &mut Scanner<'_>) -> json::Result<()> {
+    scanner.object_start()?;
+    while let Some(kind) = scanner.next_key()? {
+        if !kind.is("data_change_record") {
+            scanner.raw_value()?;
+            continue;
+        }
+        scanner.object_start()?;
+        while let Some(key) = scanner.next_key()? {
+            let value = scanner.raw_value()?;
+            let Ok(string) = Scanner::new(value).string().and_then(|string| string.to_cow()) else {
                 continue;
-            }
-            scanner.object_start().ok()?;
-            while let Some(key) = scanner.next_key().ok()? {
-                let value = scanner.raw_value().ok()?;
-                let Ok(string) = Scanner::new(value).string().and_then(|string| string.to_cow()) else {
-                    continue;
-                };
-                match key.text {
-                    "commit_timestamp" => {
-                        identity.commit_timestamp = Timestamp::from_rfc3339(string.as_bytes())
-                    }
-                    "server_transaction_id" => identity.transaction = string.into_owned(),
-                    "record_sequence" => identity.sequence = string.into_owned(),
-                    "table_name" => identity.table = string.into_owned(),
-                    _ => {}
+            };
+            match key.text {
+                "commit_timestamp" => {
+                    identity.commit_timestamp = Timestamp::from_rfc3339(string.as_bytes());
                 }
+                "server_transaction_id" => identity.transaction = string.into_owned(),
+                "record_sequence" => identity.sequence = string.into_owned(),
+                "table_name" => identity.table = string.into_owned(),
+                _ => {}
             }
         }
-        None
-    })();
-    identity
+    }
+    Ok(())
 }
 
 fn heartbeat(scanner: &mut Scanner<'_>) -> Result<Timestamp> {
