@@ -6,12 +6,14 @@
 //! time and memory in proportion to its size. Bytes need no alignment.
 
 mod canonical;
+mod mods;
 mod record;
 mod segment;
 mod value;
 
 pub use canonical::canonical;
-pub use record::{Cells, Mod, Mods, Other, OtherPlace, Record};
+pub use mods::{Cells, Mod, Mods, Other, OtherPlace};
+pub use record::Record;
 pub use value::{Array, Value};
 
 use super::{Body, Columns};
@@ -25,7 +27,7 @@ pub fn records(body: &[u8]) -> Records<'_> {
 
 /// The record at [`Record::position`] of one that [`records`] has given: not checked once more.
 pub fn record_at(body: &[u8], position: usize) -> Result<Record<'_>> {
-    Record::new(segment_at(body, position)?, position)
+    Ok(Record::new(segment_at(body, position)?, position)?)
 }
 
 /// A body with JSON values as one with typed values, which can be looked at by column.
@@ -61,12 +63,12 @@ impl<'a> Iterator for Records<'a> {
         if record.is_err() {
             self.position = self.body.len();
         }
-        Some(record)
+        Some(record.map_err(Into::into))
     }
 }
 
 /// A message in stream framing: one segment, and its number of words.
-fn segment_at(body: &[u8], position: usize) -> Result<Segment<'_>> {
+fn segment_at(body: &[u8], position: usize) -> segment::Result<Segment<'_>> {
     let rest = body.get(position..).unwrap_or_default();
     let Some((framing, rest)) = rest.split_first_chunk::<8>() else { return bad("a record cut short") };
     // The number of segments less one, and the words of the first.

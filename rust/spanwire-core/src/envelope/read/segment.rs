@@ -1,7 +1,20 @@
 //! Follows pointers in one received segment. Everything is checked against the segment's end;
 //! nothing is copied; alignment does not matter.
 
-use crate::error::{Error, Result};
+use crate::error::Error;
+
+/// What is wrong with a body. Small, because every step returns it or not.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bad(pub(super) &'static str);
+
+impl From<Bad> for Error {
+    #[cold]
+    fn from(Bad(what): Bad) -> Self {
+        Self::format(format!("changes body: {what}"))
+    }
+}
+
+pub(super) type Result<T> = std::result::Result<T, Bad>;
 
 /// The words of a message, as received. Its length is a multiple of 8 bytes.
 #[derive(Debug, Clone, Copy)]
@@ -45,9 +58,8 @@ const EIGHT_BYTES: u64 = 5;
 const POINTER: u64 = 6;
 const STRUCTS: u64 = 7;
 
-#[cold]
 pub(super) fn bad<T>(what: &'static str) -> Result<T> {
-    Err(Error::format(format!("changes body: {what}")))
+    Err(Bad(what))
 }
 
 impl<'a> Segment<'a> {
@@ -98,6 +110,7 @@ impl<'a> Segment<'a> {
         }
     }
 
+    #[inline]
     fn list(self, at: usize, pointer: u64) -> Result<List> {
         if pointer & 3 != 1 {
             return bad("a list was expected where something else is");
@@ -211,6 +224,7 @@ impl<'a> Struct<'a> {
     }
 }
 
+#[inline]
 fn bytes(segment: Segment<'_>, at: usize, pointer: u64) -> Result<&[u8]> {
     let list = segment.list(at, pointer)?;
     if list.elements != BYTE {
@@ -220,6 +234,7 @@ fn bytes(segment: Segment<'_>, at: usize, pointer: u64) -> Result<&[u8]> {
 }
 
 /// A text's bytes, which end in a zero; the empty text where there are none.
+#[inline]
 fn text(bytes: &[u8]) -> Result<&str> {
     let text = match bytes {
         [] => &[],

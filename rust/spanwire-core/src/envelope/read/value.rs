@@ -1,8 +1,7 @@
 //! A value of a received change.
 
-use super::segment::{Pointers, Struct, Structs, bad};
+use super::segment::{Pointers, Result, Struct, Structs, bad};
 use crate::change::Timestamp;
-use crate::error::Result;
 
 /// One value, borrowed from the frame.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +29,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
+    #[inline]
     pub(super) fn read(cell: &Struct<'a>) -> Result<Self> {
         let head = cell.word(0);
         Ok(match head & 0xFFFF {
@@ -59,6 +59,7 @@ impl<'a> Value<'a> {
 }
 
 /// Takes words from what is left of a message's: pointers may not make more of it than there is.
+#[inline]
 pub(super) fn spend(left: &mut usize, words: usize) -> Result<()> {
     match left.checked_sub(words) {
         Some(rest) => {
@@ -136,9 +137,9 @@ impl<'a> Array<'a> {
     }
 
     /// The elements in their order, none of which is [`Value::Missing`] or an array.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = Result<Value<'a>>> + use<'a> {
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = crate::Result<Value<'a>>> + use<'a> {
         let array = *self;
-        (0..self.len()).map(move |place| array.get(place))
+        (0..self.len()).map(move |place| Ok(array.get(place)?))
     }
 
     fn get(&self, place: usize) -> Result<Value<'a>> {
@@ -166,7 +167,7 @@ impl<'a> Array<'a> {
             Elements::Int64(numbers) | Elements::Float64(numbers) => spend(left, numbers.len()),
             Elements::Timestamp(structs) => {
                 spend(left, structs.words())?;
-                self.iter().try_for_each(|element| element.map(|_| ()))
+                (0..structs.len()).try_for_each(|place| self.get(place).map(|_| ()))
             }
             Elements::Text(pointers) | Elements::Json(pointers) => {
                 spend(left, pointers.len())?;
