@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 import typer
 
@@ -41,7 +42,13 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
     """What stands in the way of running a config that is well formed."""
 
     def store() -> None:
+        path = Path(config.store.path)
+        was_there = path.exists()
         open_store(config.store, config.source.identity).close()
+        if config.store.kind == "sqlite" and not was_there:
+            # A check leaves nothing behind.
+            for left in (path, path.with_name(f"{path.name}.lock")):
+                left.unlink(missing_ok=True)
 
     def outputs() -> None:
         build_pipeline(config).close()
