@@ -168,9 +168,10 @@ impl<'a> Cursor<'a> {
     /// A string, the opening quote being next.
     #[inline]
     pub(super) fn string(&mut self) -> Result<Raw<'a>> {
-        if !self.take(b'"') {
+        if self.peek() != b'"' {
             return Err(Broken::String);
         }
+        self.at += 1;
         let start = self.at;
         let end = special(self.bytes, start);
         if self.bytes.get(end) == Some(&b'"') {
@@ -211,26 +212,35 @@ impl<'a> Cursor<'a> {
     /// which no UTF-8 can say.
     #[inline]
     pub(super) fn string_into(&mut self, mut copy: impl FnMut(&[u8], usize)) -> Result<bool> {
-        if !self.take(b'"') {
+        if self.peek() != b'"' {
             return Err(Broken::String);
         }
+        self.at += 1;
         let mut is_text = true;
         loop {
             let end = special(self.bytes, self.at);
             copy(&self.bytes[self.at..], end - self.at);
-            self.at = end;
-            if self.take(b'"') {
-                return Ok(is_text);
+            // Branches, and no sum of a comparison: the next place must not wait for this byte.
+            match self.bytes.get(end) {
+                Some(b'"') => {
+                    self.at = end + 1;
+                    return Ok(is_text);
+                }
+                Some(b'\\') => {
+                    self.at = end;
+                    is_text &= self.escape_into(&mut copy)?;
+                }
+                _ => {
+                    self.at = end;
+                    return Err(Broken::ControlOrEnd);
+                }
             }
-            is_text &= self.escape_into(&mut copy)?;
         }
     }
 
+    /// An escape, the backslash being next.
     #[inline]
     fn escape_into(&mut self, copy: &mut impl FnMut(&[u8], usize)) -> Result<bool> {
-        if self.peek() != b'\\' {
-            return Err(Broken::ControlOrEnd);
-        }
         let letter = self.bytes.get(self.at + 1).map_or(0, |&letter| SHORT_ESCAPES[usize::from(letter)]);
         if letter == 0 {
             return self.unicode_into(copy);
@@ -337,11 +347,18 @@ impl<'a> Cursor<'a> {
     #[inline]
     pub(super) fn next_member(&mut self, close: u8) -> Result<bool> {
         self.skip_space();
-        if self.take(b',') {
-            self.skip_space();
-            return Ok(true);
+        match self.peek() {
+            b',' => {
+                self.at += 1;
+                self.skip_space();
+                Ok(true)
+            }
+            byte if byte == close => {
+                self.at += 1;
+                Ok(false)
+            }
+            _ => Err(Broken::Comma),
         }
-        if self.take(close) { Ok(false) } else { Err(Broken::Comma) }
     }
 }
 
