@@ -16,6 +16,7 @@ import typer
 from spanwire._core import __version__
 from spanwire.cli.bench import bench
 from spanwire.cli.check import check
+from spanwire.cli.demo import demo
 from spanwire.cli.init import init
 from spanwire.cli.run import run
 from spanwire.cli.schema import schema
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, init, tail, schema):
+for command in (run, check, init, tail, demo, schema):
     app.command()(command)
 app.add_typer(bench, name="bench")
 
