@@ -1,0 +1,1 @@
+"""What spanwire is measured against."""
