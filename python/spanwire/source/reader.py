@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from spanwire._core import Partition, Pushed, Timestamp
-from spanwire.errors import ClosedError, SourceError, SpanwireError
+from spanwire.errors import ClosedError, CorruptError, SourceError, SpanwireError, UndecodableError
 from spanwire.records import PartitionRecord, short_token
 from spanwire.source.connect import Connection
 from spanwire.source.partitions import Ending, Reading, newborn
@@ -21,6 +21,13 @@ _log = structlog.get_logger("spanwire.source")
 
 _EMULATOR_TOKEN = b"dummy_resume_token"
 """The emulator sends the same resume token always: it marks no place."""
+
+
+_ADVICE: dict[type[SpanwireError], str] = {
+    CorruptError: "nothing of it counts as sent; when it comes again after a restart, report it",
+    UndecodableError: 'nothing of it counts as sent; source.on_undecodable = "dead-letter" sends such '
+    "changes on raw, to a topic of their own",
+}
 
 
 @dataclass(frozen=True)
@@ -126,7 +133,7 @@ class Reader:
         except ClosedError as error:
             self._report(Stopped(token, None if self._stop.is_set() else error))
         except SpanwireError as error:
-            self._report(Stopped(token, error))
+            self._report(Stopped(token, self._located(error)))
         except Exception as error:  # a fault of ours must end the relay, not just this thread
             self._report(
                 Stopped(token, SpanwireError(f"{self._doing().what}: {type(error).__name__}: {error}"))
@@ -224,6 +231,13 @@ class Reader:
                 wait_s=round(seconds, 3),
             )
         self._stop.wait(seconds)
+
+    def _located(self, error: SpanwireError) -> SpanwireError:
+        """The error with where it was met and what can be done, as far as it does not say so itself."""
+        advice = _ADVICE.get(type(error))
+        if advice is None:
+            return error
+        return type(error)(f"{self._doing().what}: {error}; {advice}", **error.fields)
 
     def _doing(self, start: Timestamp | None = None) -> Doing:
         token = self._job.record.token

@@ -1,0 +1,222 @@
+"""What a relay does when Spanner answers otherwise than it should: faults put into a simulator's answers."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import grpc
+import pytest
+from integration.relays import Listener, eventually
+from integration.test_relay_simulator import reading, settings
+
+from spanwire.config import Config
+from spanwire.errors import CorruptError, SourceError, UndecodableError
+from spanwire.records import State
+from spanwire.relay import Relay
+from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert
+from spanwire.simulator.queries import ChangeQuery
+from spanwire.simulator.status import Refused
+from spanwire.source.retry import Backoff
+from spanwire.store import SqliteStore
+
+Messages = Iterator[bytes]
+Fault = Callable[[ChangeQuery, Messages], Messages]
+
+
+class Faulty(Simulator):
+    """A simulator whose answers go through `fault` first; None lets them be."""
+
+    fault: Fault | None = None
+
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Messages:
+        """The query's messages, with the fault."""
+        messages = super().read(query, resume, active)
+        return messages if self.fault is None or query.token is None else self.fault(query, messages)
+
+
+@pytest.fixture
+def faulty() -> Iterator[Faulty]:
+    """Two partitions, a resume token on every other message."""
+    with Faulty(SimulatorConfig(partitions=2, resume_every=2, seed=3)) as simulator:
+        yield simulator
+
+
+def states(config: Config) -> list[State]:
+    """What the store holds, once its relay has ended."""
+    store = SqliteStore(config.store.path, config.source.identity)
+    held = [one.state for one in store.load()]
+    store.close()
+    return held
+
+
+def failing(code: grpc.StatusCode, text: str) -> Fault:
+    """Every query ends with this status before it brings anything."""
+
+    def fault(_query: ChangeQuery, _messages: Messages) -> Messages:
+        raise Refused(code, text)
+        yield b""
+
+    return fault
+
+
+def test_streams_that_end_without_children_lose_no_lineage(faulty: Faulty, tmp_path: Path) -> None:
+    """A clean end of stream after a few messages finishes nothing: it is read on, and children follow."""
+    faulty.fault = lambda _query, messages: itertools.islice(messages, 3)
+    config = settings(faulty, tmp_path)
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        faulty.workload(WorkloadConfig(changes=60))
+        faulty.split(faulty.partitions[0])
+        faulty.workload(WorkloadConfig(changes=60))
+        listener.wait_for(faulty.changes)
+        eventually(lambda: len(relay.status()["partitions"]) == 3)
+        assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
+    assert states(config) == [State.RUNNING] * 3
+
+
+def test_passing_faults_are_waited_out(faulty: Faulty, tmp_path: Path) -> None:
+    """The streams break now and then, with every status that may pass."""
+    codes = itertools.cycle(
+        [
+            grpc.StatusCode.UNAVAILABLE,
+            grpc.StatusCode.ABORTED,
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            grpc.StatusCode.INTERNAL,
+            grpc.StatusCode.UNKNOWN,
+            grpc.StatusCode.DEADLINE_EXCEEDED,
+        ]
+    )
+
+    def fault(_query: ChangeQuery, messages: Messages) -> Messages:
+        yield from itertools.islice(messages, 4)
+        raise Refused(next(codes), "passing")
+
+    faulty.fault = fault
+    with Relay(settings(faulty, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        for _ in range(30):
+            faulty.workload(WorkloadConfig(changes=5))
+            time.sleep(0.02)
+        listener.wait_for(faulty.changes)
+        assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
+
+
+def test_an_unclear_fault_without_progress_ends_the_relay(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """INTERNAL for ever is no passing fault."""
+    faulty.fault = failing(grpc.StatusCode.INTERNAL, "broken for good")
+    monkeypatch.setattr("spanwire.source.reader.Backoff", _quick)
+    with (
+        pytest.raises(SourceError, match="broken for good; given up after 10 attempts without progress"),
+        Relay(settings(faulty, tmp_path)) as relay,
+    ):
+        relay.wait(30)
+
+
+def _quick() -> Backoff:
+    return Backoff(first_s=0.01, most_s=0.05)
+
+
+def test_a_lost_session_is_replaced(faulty: Faulty, tmp_path: Path) -> None:
+    """Spanner forgets sessions; the relay makes a new one and goes on."""
+    with Relay(settings(faulty, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        lost = [True, True]
+
+        def fault(_query: ChangeQuery, messages: Messages) -> Messages:
+            if lost:
+                lost.pop()
+                raise Refused(grpc.StatusCode.NOT_FOUND, "Session not found: projects/p/sessions/1")
+            return messages
+
+        faulty.fault = lambda query, messages: (yield from fault(query, messages))
+        faulty.commit([insert("accounts", id=1, name="Ada")])
+        for one in relay._keeper._running.values():  # type: ignore[union-attr]
+            one.reader.interrupt()
+        listener.wait_for(1)
+        eventually(lambda: not lost)
+        eventually(lambda: relay.problems() == [])
+
+
+@pytest.mark.parametrize(
+    "garble",
+    [
+        lambda message: message[: len(message) // 2],
+        lambda _: b"\xff" * 40,
+        lambda m: m.replace(b"1", b"\xfe"),
+    ],
+    ids=["truncated", "garbage", "not UTF-8"],
+)
+def test_a_corrupt_response_ends_the_relay_in_one_line(
+    faulty: Faulty, tmp_path: Path, garble: Callable[[bytes], bytes]
+) -> None:
+    """It is not tried again: the same would come; and nothing of it counts as done."""
+    config = settings(faulty, tmp_path)
+    with pytest.raises(SourceError) as caught, Relay(config) as relay:
+        reading(relay, 2)
+        before = min(one["position"] for one in relay.status()["partitions"])
+        faulty.fault = lambda _query, messages: map(garble, messages)
+        for one in relay._keeper._running.values():  # type: ignore[union-attr]
+            one.reader.interrupt()
+        faulty.commit([insert("accounts", id=1, name="Ada")])
+        relay.wait(30)
+    assert isinstance(caught.value, (CorruptError, UndecodableError))
+    assert "\n" not in str(caught.value)
+    assert states(config) == [State.RUNNING] * 2
+    assert before
+
+
+def test_an_undecodable_change_ends_the_relay_with_its_version(faulty: Faulty, tmp_path: Path) -> None:
+    """And without its row; progress stays before it, so that nothing is skipped."""
+    faulty.fault = lambda _query, messages: (m.replace(b'"SECRET"', b'"SECRET,') for m in messages)
+    config = settings(faulty, tmp_path)
+    with pytest.raises(UndecodableError) as caught, Relay(config) as relay:
+        reading(relay, 2)
+        commit = faulty.commit([insert("accounts", id=1, name="SECRET")])
+        relay.wait(30)
+    assert str(commit.changes) == "1"
+    assert "accounts" in str(caught.value)
+    assert "SECRET" not in str(caught.value)
+    assert "cannot decode change 20" in str(caught.value)
+    assert 'source.on_undecodable = "dead-letter"' in str(caught.value)
+    store = SqliteStore(config.store.path, config.source.identity)
+    positions = [str(one.resume_at) for one in store.load()]
+    store.close()
+    assert min(positions) < caught.value.fields["version"][:30]
+
+
+def test_an_undecodable_change_goes_to_the_dead_letters_where_asked(faulty: Faulty, tmp_path: Path) -> None:
+    """The relay goes on with the next."""
+    faulty.fault = lambda _query, messages: (m.replace(b'"SECRET"', b'"SECRET,') for m in messages)
+    config = settings(faulty, tmp_path, on_undecodable="dead-letter")
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        faulty.commit([insert("accounts", id=1, name="SECRET")])
+        faulty.commit([insert("accounts", id=2, name="Ada")])
+        listener.wait_for(1)
+        assert [change.keys["id"] for change in listener.changes] == [2]
+        assert relay.stats()["undecodable"] == 1
+        assert relay.problems() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (grpc.StatusCode.PERMISSION_DENIED, "grant the relay's identity"),
+        (grpc.StatusCode.UNAUTHENTICATED, "renew them"),
+        (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT"),
+    ],
+)
+def test_lasting_faults_end_the_relay_at_once(
+    faulty: Faulty, tmp_path: Path, code: grpc.StatusCode, said: str
+) -> None:
+    """Rights that were taken away, a token that is not valid any more: one line, not a loop."""
+    faulty.fault = failing(code, "said by Spanner")
+    began = time.monotonic()
+    with pytest.raises(SourceError, match=said), Relay(settings(faulty, tmp_path)) as relay:
+        relay.wait(30)
+    assert time.monotonic() - began < 15
