@@ -1,0 +1,18 @@
+"""The bridge from Google Cloud Spanner change streams to ZeroMQ."""
+
+from spanwire import errors
+from spanwire._core import Change, Message, Output, Pipeline, RecordVersion, Timestamp, __version__
+from spanwire.consumer import Subscriber, Worker
+
+__all__ = [
+    "Change",
+    "Message",
+    "Output",
+    "Pipeline",
+    "RecordVersion",
+    "Subscriber",
+    "Timestamp",
+    "Worker",
+    "__version__",
+    "errors",
+]

@@ -1,0 +1,6 @@
+"""The consumer library: follows flows and ticks, drops duplicates, tells what is lost."""
+
+from spanwire.consumer.subscriber import Subscriber
+from spanwire.consumer.worker import Worker
+
+__all__ = ["Subscriber", "Worker"]

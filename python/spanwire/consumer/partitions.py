@@ -1,0 +1,292 @@
+"""What ticks tell about partitions: who owns them, how far they are complete. Pure: no I/O, no clock."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from spanwire.consumer.facts import Missing, PartitionId, Tick, Told
+
+if TYPE_CHECKING:
+    from spanwire._core import Timestamp
+
+_REMEMBERED = 4096
+"""Ended partitions that are still known as parents, and whose late messages are recognised."""
+_PATIENCE = 60
+"""Ticks of every sender without a word about a partition, until it is given up."""
+
+
+@dataclass(slots=True)
+class Sender:
+    """One sender of one relay process, by its ticks."""
+
+    sequence: int
+    """Of its last tick."""
+    first: bool = True
+    """That tick was its first: the baseline."""
+    skipped: bool = False
+    """Ticks right before that one were lost."""
+    broken: bool = False
+    """Ticks after the baseline were lost, ever."""
+    sure_at: int = 0
+    """From this tick on all heads told in lost ticks have been told again."""
+    told: dict[PartitionId, int] = field(default_factory=dict)
+    """The partitions it last told, and their epochs, without those whose end is accounted for."""
+
+    @property
+    def sure(self) -> bool:
+        """Its positions can be believed: no head can be missing that speaks of messages before them."""
+        return self.sequence >= self.sure_at
+
+
+@dataclass(slots=True)
+class Ownership:
+    """One partition under one epoch."""
+
+    id: PartitionId
+    epoch: int
+    incarnation: int
+    inherited: bool = False
+    """It, or a parent, was followed before under another relay process: its flows are owed from 0."""
+    behind: Timestamp | None = None
+    """How far the partition was complete under the epoch before; None where there was none."""
+    older: Ownership | None = None
+    """The epoch before, where the same process had it: its last messages may still be told of."""
+    starts_at: Timestamp | None = None
+    """Where this epoch started; None until a tick told it."""
+    positions: dict[bytes, Timestamp | None] = field(default_factory=dict)
+    """By sender: complete up to here."""
+    ended: set[bytes] = field(default_factory=set)
+    """Senders that told its end."""
+    newcomers: set[bytes] = field(default_factory=set)
+    """Senders whose baseline is older than it: its flows there are owed from 0."""
+    children: tuple[PartitionId, ...] = ()
+    silence: int = 0
+    """Ticks since it was last told."""
+
+    def lost(self, after: Timestamp | None, before: Timestamp | None) -> Missing:
+        """Something of it, or of what it split into, between two timestamps may not have arrived."""
+        return Missing(
+            incarnation=self.incarnation,
+            topic=None,
+            partition=self.id,
+            epoch=self.epoch,
+            sequences=None,
+            after=after,
+            before=before,
+            certain=False,
+        )
+
+
+class Partitions:
+    """All partitions that a consumer has heard of."""
+
+    def __init__(self, round_ticks: int) -> None:
+        self._round = round_ticks
+        self.senders: dict[tuple[int, bytes], Sender] = {}
+        self.watermark: Timestamp | None = None
+        self._sizes: dict[int, int] = {}
+        self._heard: dict[int, set[bytes]] = {}
+        self._most = 0
+        self._owners: dict[PartitionId, Ownership] = {}
+        self._gone: OrderedDict[PartitionId, Ownership] = OrderedDict()
+
+    def baselined(self, incarnation: int) -> bool:
+        """Whether all senders of a relay process have ticked."""
+        return len(self._names(incarnation)) >= self._sizes.get(incarnation, 1)
+
+    def _names(self, incarnation: int) -> set[bytes]:
+        """The senders of a relay process that were heard."""
+        return self._heard.get(incarnation, set())
+
+    def _complete(self, owner: Ownership) -> Timestamp | None:
+        """A partition's position over all senders; None where one has told none."""
+        least: Timestamp | None = None
+        names = self._names(owner.incarnation)
+        # Who listens to some of the senders only has never heard more of them.
+        if len(names) < min(self._most, self._sizes.get(owner.incarnation, 1)):
+            return None
+        for name in names:
+            position = owner.positions.get(name)
+            if position is None:
+                return None
+            least = position if least is None else min(least, position)
+        return least
+
+    def _reached(self, owner: Ownership) -> Timestamp | None:
+        """Its position, or where it started while there is none, or how far it had come before that."""
+        return self._complete(owner) or owner.starts_at or owner.behind
+
+    def _is_over(self, owner: Ownership) -> bool:
+        """All senders that told of it have told its end."""
+        return bool(owner.ended) and owner.ended >= owner.positions.keys()
+
+    def owes_from_zero(self, owner: Ownership, sender: bytes | None = None) -> bool:
+        """Whether a flow of it that was never seen is owed from its first message on.
+
+        Which sender a message came through is known to ticks only; without one, all must agree.
+        """
+        if owner.inherited:
+            return True
+        if sender is not None:
+            return sender in owner.newcomers
+        return self.baselined(owner.incarnation) and self._names(owner.incarnation) <= owner.newcomers
+
+    def meet(self, partition: PartitionId, epoch: int, incarnation: int) -> Ownership | None:
+        """The ownership that these name; None where it is out of date."""
+        owner = self._owners.get(partition) or self._gone.get(partition)
+        if owner is None:
+            owner = self._owners[partition] = Ownership(partition, epoch, incarnation)
+        elif epoch > owner.epoch:
+            same = incarnation == owner.incarnation
+            owner.older = None
+            owner = self._owners[partition] = Ownership(
+                partition,
+                epoch,
+                incarnation,
+                inherited=owner.inherited or not same,
+                behind=self._reached(owner),
+                older=owner if same else None,
+            )
+            self._gone.pop(partition, None)
+        elif incarnation != owner.incarnation:
+            return None
+        elif epoch < owner.epoch:
+            older = owner.older
+            return older if older is not None and older.epoch == epoch else None
+        return owner
+
+    def heard(self, tick: Tick) -> Sender | None:
+        """The sender of a tick; None where this very tick came before."""
+        self._sizes[tick.incarnation] = tick.senders
+        key = (tick.incarnation, tick.sender)
+        sender = self.senders.get(key)
+        if sender is None:
+            sender = Sender(tick.sequence)
+            if tick.sequence > 0 and any(known != tick.incarnation for known, _ in self.senders):
+                sender.sure_at = tick.sequence + self._round  # it goes on for one who followed: no baseline
+            self.senders[key] = sender
+            names = self._heard.setdefault(tick.incarnation, set())
+            names.add(tick.sender)
+            self._most = max(self._most, len(names))
+            return sender
+        if tick.sequence <= sender.sequence:
+            return None
+        sender.skipped = tick.sequence != sender.sequence + 1
+        if sender.skipped:
+            sender.broken = True
+            sender.sure_at = tick.sequence + self._round
+        sender.first = False
+        sender.sequence = tick.sequence
+        return sender
+
+    def begin(self, tick: Tick, sender: Sender) -> list[Missing]:
+        """Take the ownerships that a tick tells first, before its heads are looked at."""
+        missing: list[Missing] = []
+        for told in sorted(tick.partitions, key=lambda one: one.starts_at):  # parents before children
+            owner = self.meet(told.id, told.epoch, tick.incarnation)
+            if owner is None or tick.sender in owner.positions:
+                continue
+            if not sender.first:
+                owner.newcomers.add(tick.sender)
+            if owner.starts_at is None:
+                owner.starts_at = told.starts_at
+                # In one process the heads account for all that was sent, as long as no tick was lost.
+                unaccounted = owner.older is None or owner.older.starts_at is None or sender.skipped
+                if owner.behind is not None and owner.behind < told.starts_at and unaccounted:
+                    missing.append(owner.lost(owner.behind, told.starts_at))
+                missing += self._inherit(owner, told)
+        return missing
+
+    def _inherit(self, child: Ownership, told: Told) -> list[Missing]:
+        """Of a child whose parents were followed under another process: what may be lost up to its start."""
+        behind: Timestamp | None = None
+        for one in told.parents:
+            parent = self._owners.get(one) or self._gone.get(one)
+            if parent is None:
+                continue
+            if parent.incarnation == child.incarnation:
+                child.inherited = child.inherited or parent.inherited
+                continue
+            child.inherited = True
+            parent.ended = set(parent.positions)
+            reached = self._reached(parent)
+            if reached is not None:
+                behind = reached if behind is None else min(behind, reached)
+        if behind is not None and behind < told.starts_at and child.behind is None:
+            return [child.lost(behind, told.starts_at)]
+        return []
+
+    def advance(self, tick: Tick, sender: Sender) -> list[Missing]:
+        """Take the positions that a tick tells, after its heads were looked at."""
+        present: dict[PartitionId, int] = {}
+        for told in tick.partitions:
+            owner = self.meet(told.id, told.epoch, tick.incarnation)
+            if owner is None:
+                continue
+            owner.silence = -1
+            before = owner.positions.get(tick.sender)
+            after = told.position if sender.sure else before
+            if before is not None and (after is None or after < before):
+                after = before  # within an epoch a position never goes back
+            owner.positions[tick.sender] = after
+            if told.state == "ended":
+                owner.children = told.children
+            if told.state == "live" or not sender.sure:
+                present[told.id] = told.epoch
+            elif told.state == "ended":
+                owner.ended.add(tick.sender)
+        missing = self._vanished(tick, sender)
+        sender.told = present
+        self._raise_watermark()
+        return missing + self._retire()
+
+    def _vanished(self, tick: Tick, sender: Sender) -> list[Missing]:
+        """What left the ticks unseen: its end was told in a tick that was lost, with its last heads."""
+        missing: list[Missing] = []
+        present = {told.id for told in tick.partitions}
+        for partition in sender.told.keys() - present:
+            owner = self._owners.get(partition)
+            if owner is not None and (owner.epoch, owner.incarnation) == (
+                sender.told[partition],
+                tick.incarnation,
+            ):
+                missing.append(owner.lost(self._reached(owner), None))
+                owner.ended.add(tick.sender)
+        return missing
+
+    def _retire(self) -> list[Missing]:
+        """Set aside what has ended and whose children are known, and what nobody speaks of any more."""
+        missing: list[Missing] = []
+        over: list[Ownership] = []
+        patience = _PATIENCE * len(self.senders)
+        for owner in self._owners.values():
+            owner.silence += 1
+            if owner.silence > patience:
+                over.append(owner)
+                if not self._is_over(owner) and owner.positions:
+                    missing.append(owner.lost(self._reached(owner), None))
+            elif self._is_over(owner) and all(one in self._owners or one in self._gone for one in owner.children):
+                over.append(owner)
+        for owner in over:
+            del self._owners[owner.id]
+            self._gone[owner.id] = owner
+        return missing
+
+    def forget(self) -> list[PartitionId]:
+        """The partitions that ended so long ago that nothing of them is kept any more."""
+        surplus = max(0, len(self._gone) - _REMEMBERED)
+        return [self._gone.popitem(last=False)[0] for _ in range(surplus)]
+
+    def _raise_watermark(self) -> None:
+        least: Timestamp | None = None
+        for owner in self._owners.values():
+            if not owner.positions:
+                continue  # known by messages only: its parents hold the watermark until it is told
+            position = self._complete(owner)
+            if position is None:
+                return
+            least = position if least is None else min(least, position)
+        if least is not None and (self.watermark is None or least > self.watermark):
+            self.watermark = least

@@ -1,0 +1,139 @@
+"""A socket that hands over changes: iteration and receiving, sync and asyncio, written once."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import zmq
+import zmq.asyncio
+
+from spanwire._core import Change
+from spanwire.errors import ClosedError, ConfigError
+
+_AT_ONCE = 64
+"""Messages taken from the socket before what they hold is handed over."""
+
+
+class Receiver:
+    """Base of `Subscriber` and `Worker`. One thread or task at a time receives."""
+
+    def __init__(self, kind: int, endpoints: str | Sequence[str], high_water_mark: int) -> None:
+        self._endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+        if not self._endpoints:
+            raise ConfigError("endpoints: needs at least one, such as tcp://127.0.0.1:5560")
+        self._ready: deque[Change] = deque()
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+        self._async_socket: zmq.asyncio.Socket | None = None
+        self._socket.linger = 0
+        self._socket.rcvhwm = high_water_mark
+        # A link that died without a word is noticed, and connected anew.
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
+        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
+        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+
+    def receive(self, timeout: float | None = None) -> list[Change]:
+        """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (changes := self._take_ready()):
+            if not self._open().poll(_milliseconds(deadline)):
+                return []
+            self._take_messages()
+        return changes
+
+    async def areceive(self, timeout: float | None = None) -> list[Change]:
+        """As `receive`, for asyncio."""
+        if self._async_socket is None:
+            self._async_socket = zmq.asyncio.Socket.from_socket(self._open())
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not (changes := self._take_ready()):
+            self._open()
+            if not await self._async_socket.poll(_milliseconds(deadline)):
+                return []
+            self._take_messages()
+        return changes
+
+    def close(self) -> None:
+        """Close the socket. What has not been handed over is dropped."""
+        self._socket.close()
+        self._ready.clear()
+
+    def __iter__(self) -> Self:
+        """Change by change, for ever."""
+        return self
+
+    def __next__(self) -> Change:
+        """The next change; waits for it."""
+        while not self._ready:
+            self._ready.extend(self.receive())
+        return self._ready.popleft()
+
+    def __aiter__(self) -> Self:
+        """Change by change, for ever."""
+        return self
+
+    async def __anext__(self) -> Change:
+        """The next change; waits for it."""
+        while not self._ready:
+            self._ready.extend(await self.areceive())
+        return self._ready.popleft()
+
+    def __enter__(self) -> Self:
+        """The open socket."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def _connect(self) -> None:
+        for endpoint in self._endpoints:
+            try:
+                self._socket.connect(endpoint)
+            except zmq.ZMQError as error:
+                self.close()
+                raise ConfigError(
+                    f'endpoint "{endpoint}": {error.strerror}; it must look like tcp://127.0.0.1:5560 '
+                    "or ipc:///run/spanwire.sock",
+                    endpoint=endpoint,
+                ) from None
+
+    def _open(self) -> zmq.Socket[bytes]:
+        if self._socket.closed:
+            raise ClosedError("the subscriber is closed")
+        return self._socket
+
+    def _take_messages(self) -> None:
+        """Take what lies in the socket, without waiting."""
+        for _ in range(_AT_ONCE):
+            try:
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
+            except zmq.Again:
+                return
+            self._take(frames)
+
+    def _take_ready(self) -> list[Change]:
+        """What is to be handed over next; [] where there is nothing."""
+        if self._ready:  # left over from an iteration
+            changes = list(self._ready)
+            self._ready.clear()
+            return changes
+        return self._next()
+
+    def _take(self, frames: list[bytes]) -> None:
+        raise NotImplementedError
+
+    def _next(self) -> list[Change]:
+        raise NotImplementedError
+
+
+def _milliseconds(deadline: float | None) -> int | None:
+    return None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))

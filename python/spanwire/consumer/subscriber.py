@@ -1,0 +1,91 @@
+"""`Subscriber`: every change of the topics it follows, once, in order; what is lost is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+
+import zmq
+
+from spanwire._core import Change, Timestamp
+from spanwire.consumer.facts import tick_topics
+from spanwire.consumer.inbox import Inbox
+from spanwire.consumer.receiver import Receiver
+from spanwire.errors import Gap
+
+_STALE_TICKS = 3
+"""A relay that has not ticked for so many intervals is not there."""
+
+
+class Subscriber(Receiver):
+    """Follows `pub` outputs of relays. A context manager; iterable, sync and asyncio.
+
+    Duplicates are dropped. When something was lost, `on_gap` is called with a `Gap`; without it,
+    the `Gap` is raised in the place of what is missing, and receiving can go on after it.
+
+        with Subscriber("tcp://127.0.0.1:5560", topics=["shop/all_tables/orders/"]) as subscriber:
+            for change in subscriber:
+                ...
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        topics: str | Sequence[str] = ("",),
+        *,
+        on_gap: Callable[[Gap], None] | None = None,
+        receive_high_water_mark: int = 10_000,
+    ) -> None:
+        """Connect. ConfigError for an endpoint that cannot be one.
+
+        `topics`: beginnings of topics; "" takes all. `receive_high_water_mark`: messages that wait in
+        the socket for a slow consumer, 0 for no bound; what comes beyond is lost, and told.
+        """
+        super().__init__(zmq.SUB, endpoints, receive_high_water_mark)
+        topics = [topics] if isinstance(topics, str) else list(topics)
+        self._inbox = Inbox(topics)
+        self._on_gap = on_gap
+        self._ticked_at: float | None = None
+        # Ticks last: once one arrives, the subscriptions before it are in force.
+        for topic in [*topics, *tick_topics(topics)]:
+            self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
+        self._connect()
+
+    @property
+    def watermark(self) -> Timestamp | None:
+        """All changes up to here have arrived, or their loss was told; it never goes back."""
+        return self._inbox.watermark
+
+    @property
+    def stale(self) -> bool:
+        """Whether no tick has come for three intervals: the relay or the way to it is gone."""
+        if self._ticked_at is None:
+            return True
+        return time.monotonic() - self._ticked_at > _STALE_TICKS * self._inbox.interval_s
+
+    def wait_joined(self, timeout: float | None = None) -> bool:
+        """Wait until every endpoint has ticked: from then on, whatever is lost is told.
+
+        False when `timeout` seconds have passed. Changes that come meanwhile are kept.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while self._inbox.baselines < len(self._endpoints):
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            if self._open().poll(None if left is None else left * 1000):
+                self._take_messages()
+        return True
+
+    def _take(self, frames: list[bytes]) -> None:
+        if self._inbox.take(frames):
+            self._ticked_at = time.monotonic()
+
+    def _next(self) -> list[Change]:
+        while (item := self._inbox.next()) is not None:
+            if not isinstance(item, Gap):
+                return item
+            if self._on_gap is None:
+                raise item
+            self._on_gap(item)
+        return []
