@@ -34,7 +34,9 @@ def main(endpoint: str, path: str) -> None:
             _say({"error": "no tick from the relay in 30 s"})
             return
         _say({"ready": True})
-        _say(_consume(subscriber, file, expected) | {"gaps": gaps})
+        done = _consume(subscriber, file, expected)
+    # Only now, with the file complete: whoever hears it may end this process.
+    _say(done | {"gaps": gaps})
 
 
 def _consume(subscriber: Subscriber, file: TextIO, expected: list[int]) -> dict[str, Any]:

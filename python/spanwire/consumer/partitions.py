@@ -119,8 +119,8 @@ class Partitions:
         return self._complete(owner) or owner.starts_at or owner.behind
 
     def _is_over(self, owner: Ownership) -> bool:
-        """All senders that told of it have told its end."""
-        return bool(owner.ended) and owner.ended >= owner.positions.keys()
+        """All senders have told its end."""
+        return bool(owner.ended) and owner.ended >= self._names(owner.incarnation)
 
     def owes_from_zero(self, owner: Ownership, sender: bytes | None = None) -> bool:
         """Whether a flow of it that was never seen is owed from its first message on.
@@ -210,7 +210,7 @@ class Partitions:
                 child.inherited = child.inherited or parent.inherited
                 continue
             child.inherited = True
-            parent.ended = set(parent.positions)
+            parent.ended = set(self._names(parent.incarnation))
             reached = self._reached(parent)
             if reached is not None:
                 behind = reached if behind is None else min(behind, reached)
@@ -237,10 +237,19 @@ class Partitions:
                 present[told.id] = told.epoch
             elif told.state == "ended":
                 owner.ended.add(tick.sender)
+        if sender.first:
+            self._too_late_for(tick, present)
         missing = self._vanished(tick, sender)
         sender.told = present
         self._raise_watermark()
         return missing + self._retire()
+
+    def _too_late_for(self, tick: Tick, present: dict[PartitionId, int]) -> None:
+        """A sender that is heard only now has told the end of some partitions before."""
+        for owner in self._owners.values():
+            if owner.incarnation == tick.incarnation and owner.ended and owner.id not in present:
+                owner.ended.add(tick.sender)
+                owner.positions[tick.sender] = max(filter(None, owner.positions.values()), default=None)
 
     def _vanished(self, tick: Tick, sender: Sender) -> list[Missing]:
         """What left the ticks unseen: its end was told in a tick that was lost, with its last heads."""

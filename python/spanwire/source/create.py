@@ -6,7 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from google.cloud.spanner_admin_database_v1 import DatabaseAdminClient
-from google.cloud.spanner_admin_database_v1.types import DatabaseDialect, GetDatabaseRequest, UpdateDatabaseDdlRequest
+from google.cloud.spanner_admin_database_v1.types import (
+    DatabaseDialect,
+    GetDatabaseRequest,
+    UpdateDatabaseDdlRequest,
+)
 
 from spanwire.config import SourceConfig
 from spanwire.source.connect import official_client
@@ -24,9 +28,7 @@ def create_stream(source: SourceConfig, tables: Sequence[str]) -> str:
     doing = Doing(f"creating change stream {source.identity}")
     try:
         api: DatabaseAdminClient = official_client(source).database_admin_api
-        name = (
-            f"projects/{source.project}/instances/{source.instance}/databases/{source.database}"
-        )
+        name = f"projects/{source.project}/instances/{source.instance}/databases/{source.database}"
         patience: dict[str, Any] = {"timeout": float(source.connect_timeout_s)}
         database = api.get_database(request=GetDatabaseRequest(name=name), **patience)
         quote = '"' if database.database_dialect == DatabaseDialect.POSTGRESQL else "`"
