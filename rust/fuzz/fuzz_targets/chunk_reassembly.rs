@@ -14,7 +14,7 @@ fn tree(depth: usize, choose: &mut Choose<'_>) -> Tree {
         0 => Tree::Null,
         1 => Tree::Bool(choose(2) == 1),
         2 => Tree::Number(choose(9) as f64),
-        3 => Tree::Text("añ😀z".repeat(choose(40)).chars().skip(choose(4)).collect()),
+        3 => Tree::Text("añ😀z".repeat(choose(10)).chars().skip(choose(4)).collect()),
         4 => Tree::List((0..choose(5)).map(|_| tree(depth - 1, choose)).collect()),
         _ => Tree::Struct((0..choose(4)).map(|index| (index.to_string(), tree(depth - 1, choose))).collect()),
     }
@@ -22,7 +22,7 @@ fn tree(depth: usize, choose: &mut Choose<'_>) -> Tree {
 
 fn whole(bytes: &[u8]) {
     let mut choose = choices(bytes);
-    let values: Vec<Tree> = (0..1 + choose(4)).map(|_| tree(4, &mut choose)).collect();
+    let values: Vec<Tree> = (0..1 + choose(4)).map(|_| tree(3, &mut choose)).collect();
     let stream = messages(&values, &mut choose);
     let mut reader = ResultSetReader::new(1 << 24);
     let mut rows: Vec<Vec<u8>> = Vec::new();
