@@ -94,16 +94,20 @@ class ValuesReader(Reader):
                 )
 
     def shape(self, columns: Any) -> Any:
+        """Names, types, roles and places."""
         return tuple((name, code["code"], key, place) for name, code, key, place in columns)
 
     def columns(self, columns: Any) -> list[PlainColumn]:
+        """From the lists that the client makes of them."""
         return [PlainColumn(*column) for column in self.shape(columns)]
 
     def texts(self, mod: Any) -> tuple[str, str, str]:
+        """Written out again: the client has parsed them."""
         keys, new, old = mod
         return keys.serialize(), new.serialize(), old.serialize()
 
     def dicts(self, mod: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The client's own."""
         keys, new, old = mod
         return keys, new, old
 
@@ -146,9 +150,11 @@ class LazyReader(Reader):
         return self._second[1], int(f"{fraction:0<9}")
 
     def shape(self, columns: Any) -> Any:
+        """Their encoding."""
         return columns.SerializeToString()
 
     def columns(self, columns: Any) -> list[PlainColumn]:
+        """From protobuf values; types are JSON text."""
         described = [column.list_value.values for column in columns.list_value.values]
         return [
             PlainColumn(
@@ -161,10 +167,12 @@ class LazyReader(Reader):
         ]
 
     def texts(self, mod: Any) -> tuple[str, str, str]:
+        """As Spanner sent them."""
         keys, new, old = mod.list_value.values
         return keys.string_value, new.string_value, old.string_value
 
     def dicts(self, mod: Any) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Parsed here."""
         keys, new, old = self.texts(mod)
         return json.loads(keys), json.loads(new), json.loads(old)
 

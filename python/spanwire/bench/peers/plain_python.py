@@ -149,7 +149,8 @@ class PlainRelay:
         frames = (flow.topic, header.to_bytes(), flow.shape.frame, b"".join(flow.body))
         self._socket.send_multipart(frames, copy=False)
         self.changes += flow.count
-        flow.sent()
+        flow.sequence += 1
+        flow.empty()
 
 
 class _Flow:
@@ -159,8 +160,14 @@ class _Flow:
         self.topic = topic
         self.partition = hashlib.sha256(b"token").digest()[:16]
         self.shape: _Shape | None = None
-        self.sequence = -1
-        self.sent()
+        self.sequence = 0
+        self.empty()
+
+    def empty(self) -> None:
+        self.body: list[bytes] = []
+        self.size = self.count = self.received_at = 0
+        self.first: PlainRecord | None = None
+        self.last: PlainRecord | None = None
 
     def add(self, record: PlainRecord, encoded: bytes, received_at: int) -> None:
         if self.first is None:
@@ -169,13 +176,6 @@ class _Flow:
         self.body.append(encoded)
         self.size += len(encoded)
         self.count += len(record.mods)
-
-    def sent(self) -> None:
-        self.sequence += 1
-        self.body: list[bytes] = []
-        self.size = self.count = self.received_at = 0
-        self.first: PlainRecord | None = None
-        self.last: PlainRecord | None = None
 
 
 class _Shape:

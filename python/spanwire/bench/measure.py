@@ -1,0 +1,166 @@
+"""One measurement each: changes per second by the wall clock, of the quickest of some passes.
+
+The quickest, because whatever else a machine does can only slow a pass down. The same for all.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+import zmq
+
+from spanwire._core import Message, Output, Partition, Pipeline, Timestamp
+from spanwire.bench.peers.plain_python import PlainRelay
+from spanwire.bench.receiver import WINDOW, Receiver
+from spanwire.bench.workload import START, Workload
+
+Values = Literal["json", "typed"]
+
+_ANY = "tcp://127.0.0.1:*"
+_TICK = b"d/s/_tick/"
+# The window bounds what is under way: no other bound may drop anything.
+_UNBOUNDED = {"high_water_mark": 1_000_000, "linger_ms": 0}
+_PATIENCE_S = 60.0
+
+
+def core_alone(workload: Workload, values: Values, passes: int = 1) -> float:
+    """The core: bytes to messages that are ready to send, in one thread.
+
+    The messages go to a PUB socket that nobody is subscribed to: it drops them at once. Each pass is a
+    partition of its own, because the core leaves out what it has handed over before.
+    """
+    batches = workload.batches()
+    with Pipeline("d", "s", [Output("pub", [_ANY], values=values)]) as pipeline:
+        seconds = []
+        for number in range(passes):
+            partition = _partition(pipeline, number)
+            began = time.perf_counter()
+            for batch in batches:
+                partition.push(batch)
+            _finish(pipeline, partition)
+            seconds.append(time.perf_counter() - began)
+        _check(pipeline, workload.changes * passes)
+    return workload.changes / min(seconds)
+
+
+def core_and_pub(workload: Workload, values: Values, passes: int = 1) -> float:
+    """The core and PUB to one subscriber over TCP, until everything has arrived there."""
+    batches = workload.batches()
+    output = Output("pub", [_ANY], values=values, options=_UNBOUNDED)
+    with (
+        Pipeline("d", "s", [output], options={"tick_ms": 10}) as pipeline,
+        Receiver(pipeline.endpoints[0][0]) as receiver,
+    ):
+        receiver.wait_ready()
+        pushed, seconds = 0, []
+        for number in range(passes):
+            partition = _partition(pipeline, number)
+            began = time.perf_counter()
+            for batch in batches:
+                pushed += partition.push(batch).changes
+                receiver.wait_for(pushed - WINDOW)
+            partition.finish()
+            receiver.wait_for(pushed)
+            seconds.append(time.perf_counter() - began)
+        _check(pipeline, workload.changes * passes)
+    return workload.changes / min(seconds)
+
+
+class Captured:
+    """The messages that the core makes of a workload, to send them again without it."""
+
+    def __init__(self, workload: Workload, values: Values) -> None:
+        self.changes = workload.changes
+        self.messages: list[tuple[list[bytes], int]] = []
+        """Frames, and the number of changes in them."""
+        with (
+            Pipeline("d", "s", [Output("pub", [_ANY], values=values, options=_UNBOUNDED)]) as pipeline,
+            zmq.Context() as context,
+            context.socket(zmq.SUB) as socket,
+        ):
+            socket.set(zmq.RCVHWM, 0)
+            socket.set(zmq.RCVTIMEO, int(_PATIENCE_S * 1000))
+            socket.connect(pipeline.endpoints[0][0])
+            socket.subscribe(b"")
+            socket.recv_multipart()  # a tick: connected
+            partition = _partition(pipeline, 0)
+            for batch in workload.batches():
+                partition.push(batch)
+            _finish(pipeline, partition)
+            left = workload.changes
+            while left > 0:
+                frames = socket.recv_multipart()
+                message = Message.decode(frames)
+                if message.kind == "changes":
+                    self.messages.append((frames, message.count))
+                    left -= message.count
+
+
+def libzmq_alone(captured: Captured, passes: int = 1) -> float:
+    """Raw libzmq by pyzmq: the same bytes in the same messages to the same subscriber.
+
+    As pyzmq does it best: bodies without a copy, the small frames copied, which is cheaper.
+    """
+    context = zmq.Context()
+    try:
+        socket = context.socket(zmq.PUB)
+        socket.set(zmq.SNDHWM, 0)
+        socket.set(zmq.LINGER, 0)
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+        with Receiver(f"tcp://127.0.0.1:{port}") as receiver:
+            receiver.wait_ready(lambda: socket.send_multipart([_TICK, b"", b"", b""]))
+            sent, seconds = 0, []
+            for _ in range(passes):
+                began = time.perf_counter()
+                for (topic, header, columns, body), changes in captured.messages:
+                    socket.send(topic, zmq.SNDMORE)
+                    socket.send(header, zmq.SNDMORE)
+                    socket.send(columns, zmq.SNDMORE)
+                    socket.send(body, copy=False)
+                    sent += changes
+                    receiver.wait_for(sent - WINDOW)
+                receiver.wait_for(sent)
+                seconds.append(time.perf_counter() - began)
+            return captured.changes / min(seconds)
+    finally:
+        context.destroy(linger=0)
+
+
+def plain_python(
+    workload: Workload, values: Values, decode: Literal["values", "lazy"], passes: int = 1
+) -> float:
+    """The peer in plain Python, from the same bytes to a PUB socket that nobody is subscribed to."""
+    batches = workload.batches()
+    seconds = []
+    with zmq.Context() as context, context.socket(zmq.PUB) as socket:
+        socket.bind(_ANY)
+        for _ in range(passes):
+            relay = PlainRelay(socket, decode=decode, values=values)
+            began = time.perf_counter()
+            for batch in batches:
+                relay.push(batch)
+            relay.flush()
+            seconds.append(time.perf_counter() - began)
+            if relay.changes != workload.changes:
+                raise RuntimeError(f"the peer sent {relay.changes} of {workload.changes} changes")
+    return workload.changes / min(seconds)
+
+
+def _partition(pipeline: Pipeline, number: int) -> Partition:
+    start = Timestamp.parse(START)
+    return pipeline.partition(f"token-{number}", dialect="googlesql", epoch=number + 1, start=start)
+
+
+def _finish(pipeline: Pipeline, partition: Partition) -> None:
+    partition.finish()
+    if not pipeline.drain(_PATIENCE_S):
+        raise RuntimeError("the core's messages were not taken by the socket")
+
+
+def _check(pipeline: Pipeline, changes: int) -> None:
+    """A figure counts only if everything was sent, and every value in its column's type."""
+    stats = pipeline.stats()
+    sent = stats["outputs"][0][0]["changes"]
+    if sent != changes or stats["misfits"]:
+        raise RuntimeError(f"{sent} of {changes} changes sent, {stats['misfits']} values not typed")
