@@ -312,6 +312,25 @@ def test_run_ends_with_the_event_that_asks_for_it(googlesql: EmulatorDatabase, t
     assert beside[1:] == ["entered", "left"]
 
 
+def test_a_relay_stops_although_an_output_is_full(googlesql: EmulatorDatabase, tmp_path: Path) -> None:
+    """Readers that wait for room are let go; what they held is read again next time."""
+    config = settings(googlesql, tmp_path)
+    full = {"kind": "push", "queue_messages": 1, "batch_changes": 1, "high_water_mark": 1}
+    pushing = config.model_copy(update={"output": [config.output[0].model_copy(update=full)]})
+    relay = Relay(pushing)
+    relay.start()
+    eventually(lambda: len(relay.status()["partitions"]) == 2)
+    googlesql.insert("items", ["k"], [[key] for key in range(50)])
+    googlesql.insert("items", ["k"], [[key] for key in range(50, 100)])
+    googlesql.insert("items", ["k"], [[key] for key in range(100, 150)])
+    time.sleep(5)  # by now the partitions have ended, with something to send before
+    began = time.monotonic()
+    assert not relay.stop(1)
+    assert time.monotonic() - began < 5
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        eventually(lambda: set(listener.rows()) == set(range(150)))
+
+
 def test_a_push_output_without_a_peer_holds_progress_back(
     googlesql: EmulatorDatabase, tmp_path: Path
 ) -> None:

@@ -65,6 +65,8 @@ def test_dialect_and_retention_are_read_from_the_database(
     with connect(source(emulator, names[dialect])) as connection:
         assert connection.dialect == dialect
         assert connection.retention == "36h"
+        assert abs(connection.read_at.seconds - Timestamp.now().seconds) < 5
+        assert connection.read_at.nanos % 1000 == 0, "by Spanner's clock, which tells microseconds"
         start = Timestamp.now()
         roots = first_partitions(connection, start, threading.Event())
         assert len(roots) == 2

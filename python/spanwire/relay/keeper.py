@@ -95,14 +95,9 @@ class Keeper:
     def store_progress(self) -> None:
         """Store every position that has moved."""
         self._stored_at = time.monotonic()
-        moved = []
-        for token, one in self._running.items():
-            position = self._position(one)
-            if position is not None and self.lineage[token].advanced(position) is not self.lineage[token]:
-                moved.append(Progress(token, one.epoch, position))
-        self._parts.store.advance(moved)
-        for progress in moved:
-            self.lineage.advance(progress.token, progress.position)
+        # One that has ended is stored as ended: going on from its very end could be out of its range.
+        reading = [(token, one) for token, one in self._running.items() if one.ended is None]
+        self._advance({token: self._position(one) for token, one in reading})
 
     def stop_readers(self, timeout: float) -> bool:
         """End all reading; whether every reader has ended. A reader may wait for an output that is full."""
@@ -113,12 +108,13 @@ class Keeper:
             one.reader.join(max(0.0, deadline - time.monotonic())) for one in list(self._running.values())
         )
 
-    def close(self) -> None:
-        """Store what was handed over, and give up the partitions. After the pipeline was drained."""
+    def close(self, *, drained: bool) -> None:
+        """Store what was handed over and give up the partitions, after the pipeline was `drained` or not."""
         self._deal(0.0)
         self._settle()
         self.store_progress()
-        for one in self._running.values():
+        # Giving up sends what is open: an output that is stuck would hold this up for ever.
+        for one in self._running.values() if drained else ():
             try:
                 one.partition.release()
             except ClosedError:
@@ -154,23 +150,21 @@ class Keeper:
         if report.children:
             self._parts.store.add_children(report.token, one.epoch, report.children)
             self.lineage.add(report.children)
-            one.partition.finish()
-        else:
-            one.partition.finish(self._end)
         one.ended = report
+        one.reader.confirm()
 
     def _settle(self) -> None:
         """Finish the partitions that have ended and been handed over."""
         for token, one in list(self._running.items()):
             if one.ended is None or not one.partition.finished:
                 continue
-            if (position := self._position(one)) is not None:
-                self._parts.store.advance([Progress(token, one.epoch, position)])
-                self.lineage.advance(token, position)
+            position = self._position(one)
             if one.ended.children:
                 self._parts.store.finish(token, one.epoch)
+                self.lineage.advance(token, position)
                 self.lineage.finish(token)
             else:
+                self._advance({token: position})
                 self.lineage.complete(token)
             del self._running[token]
             _log.info(
@@ -222,6 +216,16 @@ class Keeper:
         """
         position = one.partition.position
         return None if position is None else min(position, one.reader.newest)
+
+    def _advance(self, positions: dict[str, Timestamp | None]) -> None:
+        moved = [
+            Progress(token, self._running[token].epoch, position)
+            for token, position in positions.items()
+            if position is not None and self.lineage[token].advanced(position) is not self.lineage[token]
+        ]
+        self._parts.store.advance(moved)
+        for one in moved:
+            self.lineage.advance(one.token, one.position)
 
     def _patience(self) -> float:
         if any(one.ended is not None for one in self._running.values()):

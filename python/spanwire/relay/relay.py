@@ -166,7 +166,7 @@ class Relay:
             if source.start != "store":
                 _log.info("the store holds progress: source.start is not used", start=source.start)
         else:
-            start = source.start_at or Timestamp.now()
+            start = source.start_at or parts.connection.read_at
             parts.store.initialise(first_partitions(parts.connection, start, self._stop))
             partitions = parts.store.load()
         keeper.begin(partitions)
@@ -177,7 +177,7 @@ class Relay:
         drained = parts.pipeline.drain(max(0.0, deadline - time.monotonic()))
         self._drained = stopped and drained
         if not isinstance(self._error, StoreError):
-            keeper.close()
+            keeper.close(drained=self._drained)
         if not self._drained:
             _log.warning("not all that was read could be sent in time; it will be read again")
 

@@ -21,11 +21,14 @@ from google.cloud.spanner_v1 import (
     ExecuteSqlRequest,
     Session,
     SpannerClient,
+    TransactionOptions,
+    TransactionSelector,
 )
 from google.cloud.spanner_v1._helpers import _metadata_with_prefix
 from google.cloud.spanner_v1.request_id_header import with_request_id
 from google.cloud.spanner_v1.services.spanner.transports import SpannerGrpcTransport
 
+from spanwire._core import Timestamp
 from spanwire.config import SourceConfig
 from spanwire.errors import ConnectError, SpanwireError
 from spanwire.source.channels import OPTIONS, ChannelPool, MakeChannel, Options
@@ -37,6 +40,11 @@ Metadata = list[tuple[str, str]]
 
 _DATA_SCOPE = "https://www.googleapis.com/auth/spanner.data"
 _DIALECTS: dict[str, Dialect] = {"GOOGLE_STANDARD_SQL": "googlesql", "POSTGRESQL": "postgresql"}
+_STRONG_WITH_TIMESTAMP = TransactionSelector(
+    single_use=TransactionOptions(
+        read_only=TransactionOptions.ReadOnly(strong=True, return_read_timestamp=True)
+    )
+)
 _DIALECT_SQL = (
     "SELECT option_value FROM information_schema.database_options WHERE option_name = 'database_dialect'"
 )
@@ -80,6 +88,8 @@ class Connection:
         self.session = SharedSession(self._create_session, self.database, source.database_role)
         self.query = StreamQuery.of(source, "googlesql")
         self.retention = ""
+        self.read_at = Timestamp.now()
+        """When the database was last looked at, by Spanner's clock: "now" for whoever starts there."""
 
     @property
     def dialect(self) -> Dialect:
@@ -146,8 +156,12 @@ class Connection:
 
     def _rows(self, sql: str) -> list[Sequence[Any]]:
         options = request_options(self._source.priority, self._source.request_tag)
-        request = ExecuteSqlRequest(session=self.session.name(), sql=sql, request_options=options)
+        request = ExecuteSqlRequest(
+            session=self.session.name(), sql=sql, request_options=options, transaction=_STRONG_WITH_TIMESTAMP
+        )
         answer = self._api.execute_sql(request=request, metadata=self._headers(), **self._patience())
+        if read_at := answer.metadata.transaction.read_timestamp:
+            self.read_at = Timestamp.parse(read_at.rfc3339())
         return [list(row) for row in answer.rows]
 
     def _patience(self) -> dict[str, Any]:

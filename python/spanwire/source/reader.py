@@ -80,6 +80,7 @@ class Reader:
         self._job = job
         self._report = report
         self._stop = threading.Event()
+        self._confirmed = threading.Event()
         self._lock = threading.Lock()
         self._stream: RawStream | None = None
         self._waiting_since: float | None = None
@@ -108,6 +109,7 @@ class Reader:
     def stop(self) -> None:
         """End reading soon; the report follows. From any thread."""
         self._stop.set()
+        self._confirmed.set()
         self.interrupt()
 
     def interrupt(self) -> None:
@@ -115,6 +117,10 @@ class Reader:
         with self._lock:
             if self._stream is not None:
                 self._stream.cancel()
+
+    def confirm(self) -> None:
+        """The end that was reported is stored: the core may tell of it."""
+        self._confirmed.set()
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread; whether it has ended."""
@@ -140,6 +146,8 @@ class Reader:
             )
         else:
             self._report(Ended(token, list(self._children.values())) if ended else Stopped(token))
+            if ended:
+                self._finish()
 
     def _read(self) -> bool:
         """Read to the partition's end: True; False where reading was stopped before."""
@@ -231,6 +239,16 @@ class Reader:
                 wait_s=round(seconds, 3),
             )
         self._stop.wait(seconds)
+
+    def _finish(self) -> None:
+        """Tell the core that the partition has ended. Waits while an output is full: so it is done here."""
+        self._confirmed.wait()
+        if not self._stop.is_set():
+            try:
+                self._job.partition.finish(None if self._children else self._job.end)
+            except SpanwireError as error:
+                if not self._stop.is_set():
+                    self._report(Stopped(self._job.record.token, error))
 
     def _located(self, error: SpanwireError) -> SpanwireError:
         """The error with where it was met and what can be done, as far as it does not say so itself."""
