@@ -16,11 +16,11 @@ from typing import Any, get_args
 
 import pytest
 from google.api_core.exceptions import GoogleAPICallError
-from google.auth.credentials import AnonymousCredentials
 from google.cloud import spanner
 from google.cloud.spanner_v1 import PartialResultSet
 from integration.emulator import DIALECTS, Dialect, Emulator, EmulatorDatabase, now
 from integration.oracle import Query, Record, data_records, follow, just_after, official, raw, wait_until
+from support.simulated import simulated
 
 from spanwire.simulator import (
     Column,
@@ -104,19 +104,6 @@ TRANSACTIONS: list[list[Mutation]] = [
 def dialect(request: pytest.FixtureRequest) -> Dialect:
     """Each in turn."""
     return request.param
-
-
-def simulated(simulator: Simulator) -> EmulatorDatabase:
-    """The simulator's database, read as the emulator's are."""
-    config = simulator.config
-    client = spanner.Client(
-        project=config.project,
-        credentials=AnonymousCredentials(),
-        client_options={"api_endpoint": simulator.address},
-        disable_builtin_metrics=True,
-    )
-    database = client.instance(config.instance).database(config.database)
-    return EmulatorDatabase(simulator.address, config.dialect, database)
 
 
 class Pair:
@@ -209,6 +196,25 @@ def test_heartbeats_and_children_agree(pair: Pair) -> None:
         assert silent
         both.append((_shape(initial[0]), _shape(silent[0]), [_shape(initial[0])]))
     assert both[0] == both[1]
+
+
+def test_splits_and_merges_agree(churning_emulator: Emulator, dialect: Dialect) -> None:
+    """A partition that ends says so in child records of the same shape, parents named."""
+    with Simulator(SimulatorConfig(dialect=dialect, tables=TABLES, partitions=2)) as simulator:
+        pair = Pair(churning_emulator, simulator)
+        shapes = []
+        for database in (pair.real, pair.simulated):
+            end = now(5)
+            if database is pair.simulated:
+                simulator.split(simulator.partitions[0])
+                simulator.merge(simulator.partitions[:2])
+                end = now(0.1)
+            reads = follow(database, simulator.config.stream, pair.start, end)
+            last = [read.records[-1] for read in reads if read.token and "child" in str(read.records[-1:])]
+            assert any(child["parent_partition_tokens"] for child in _children(last))
+            shapes.append({json.dumps(_shape(record)) for record in last})
+        assert shapes[0] == shapes[1]
+        pair.real.drop()
 
 
 @pytest.mark.parametrize("offset", ["too early", "too late", "end first", "heartbeat", "token", "stream"])
@@ -318,6 +324,11 @@ def _unequal(path: str, left: Any, right: Any) -> Iterator[str]:
             yield from _unequal(f"{path}.{place}", one, other)
     elif left != right or type(left) is not type(right):
         yield f"{path}: {left!r} in the emulator, {right!r} in the simulator"
+
+
+def _children(records: list[Record]) -> Iterator[Record]:
+    for record in records:
+        yield from record["child_partitions_record"]["child_partitions"]
 
 
 def _shape(value: Any) -> Any:

@@ -55,7 +55,7 @@ class SimulatorConfig:
     mods_per_record: int = 100
     """A record takes no more mods than that; a longer run goes on in another."""
     resume_every: int = 4
-    """One in so many messages carries a resume token; 0: none."""
+    """One in so many messages of a backlog carries a resume token, and what goes out live; 0: none."""
     streams_per_connection: int = 100
     readers_per_partition: int = 20
     history: Path | None = None

@@ -16,7 +16,7 @@ from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.log import PartitionLog
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import ChildRecord, Encoder
-from spanwire.simulator.status import Refused, invalid, not_found, out_of_range, stamp
+from spanwire.simulator.status import Refused, closing, invalid, not_found, out_of_range, stamp
 
 _MINUTE = 60_000_000_000
 _MAX_AHEAD = 10 * _MINUTE
@@ -121,7 +121,10 @@ class StreamReader:
     # -------------------------------------------------------------- within
 
     def _goes_on(self, active: Callable[[], bool]) -> bool:
-        return not self.closed and active()
+        if self.closed:
+            # Never a clean end: that would say that nothing more is to come.
+            raise closing()
+        return active()
 
     def _enter(self, token: str) -> None:
         readers = self._readers.get(token, 0)
@@ -187,25 +190,30 @@ class _Messages:
             self.rows.append(protobuf.framed(pieces[number]))
             self.size += len(pieces[number])
             if number < last:
-                yield self._close(True, (place - 1, number + 1), query)
+                yield self._close(True, self._token((place - 1, number + 1), query))
         if self.size >= self.config.message_bytes:
-            yield self._close(False, (place, 0), query)
+            yield self._close(False, self._token((place, 0), query))
 
     def flush(self, place: int, query: ChangeQuery) -> Iterator[bytes]:
-        """What is held back."""
+        """What is held back.
+
+        Always with a token where there are any: the official client hands nothing on before one.
+        """
         if self.rows:
-            yield self._close(False, (place, 0), query)
+            yield self._close(False, self._token((place, 0), query, surely=True))
 
     def one(self, row: bytes, place: int, query: ChangeQuery) -> bytes:
         """A message of one row."""
         self.rows.append(protobuf.framed(row))
-        return self._close(False, (place, 0), query)
+        return self._close(False, self._token((place, 0), query, surely=True))
 
-    def _close(self, chunked: bool, resume: tuple[int, int], query: ChangeQuery) -> bytes:
+    def _token(self, at: tuple[int, int], query: ChangeQuery, surely: bool = False) -> bytes:
         every = self.config.resume_every
-        token = b""
-        if every and self.sent % every == every - 1:
-            token = json.dumps([query.token, query.start, *resume], separators=(",", ":")).encode()
+        if not every or not (surely or self.sent % every == every - 1):
+            return b""
+        return json.dumps([query.token, query.start, *at], separators=(",", ":")).encode()
+
+    def _close(self, chunked: bool, token: bytes) -> bytes:
         made = protobuf.message(self.rows, metadata=self.metadata, chunked=chunked, token=token)
         self.rows, self.size, self.metadata = [], 0, b""
         self.sent += 1

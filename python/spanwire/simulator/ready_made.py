@@ -28,7 +28,7 @@ from spanwire.simulator.config import ReadyMade, SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, Mod
 from spanwire.simulator.schema import Column, Table
-from spanwire.simulator.status import invalid
+from spanwire.simulator.status import closing, invalid
 from spanwire.simulator.values import Instant
 
 TABLE = Table(
@@ -114,7 +114,9 @@ class ReadyMadeReader:
     def _beat(
         self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None
     ) -> Iterator[bytes]:
-        while active() and not self.closed and not (until is not None and until.is_set()):
+        while active() and not (until is not None and until.is_set()):
+            if self.closed:
+                raise closing()
             now = self._commits.now()
             done = until is None and query.end is not None and now >= query.end
             at = now if query.end is None else min(now, query.end)

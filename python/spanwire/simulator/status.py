@@ -35,6 +35,11 @@ def out_of_range(message: str) -> Refused:
     return Refused(grpc.StatusCode.OUT_OF_RANGE, message)
 
 
+def closing() -> Refused:
+    """UNAVAILABLE: the server goes away."""
+    return Refused(grpc.StatusCode.UNAVAILABLE, "the simulator is closing")
+
+
 def stamp(nanos: int) -> str:
     """A timestamp as Spanner's messages write it."""
     return timestamp_text(nanos).replace("Z", _UTC)
