@@ -99,7 +99,9 @@ class Pipeline:
         """Wait (GIL released) until all that was pushed is handed over; False when time ran out."""
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
 
 @final
 class Partition:
@@ -168,7 +170,7 @@ class Resume:
 
 @final
 class RecordReader:
-    """Reads a query's messages into plain records without sending anything: the initial query, tests, tools."""
+    """Reads a query's messages into plain records and sends nothing: the initial query, tests, tools."""
 
     def __new__(cls, dialect: Literal["googlesql", "postgresql"]) -> Self: ...
     def read(self, messages: Sequence[bytes]) -> list[dict[str, Any]]:

@@ -27,7 +27,7 @@ def core(
 ) -> None:
     """The core alone and with PUB over TCP, beside plain Python and raw libzmq, in this very run."""
     # Brings in the peers, which nothing else needs.
-    from spanwire import bench as measuring  # noqa: PLC0415
+    from spanwire import bench as measuring
 
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:

@@ -13,9 +13,6 @@ from spanwire.cli.options import ConfigPath, Json, print_json
 from spanwire.config import Config
 from spanwire.config.endpoints import split_listen
 from spanwire.errors import ConfigError, SocketError, SpanwireError
-from spanwire.relay import build_pipeline
-from spanwire.source.connect import connect
-from spanwire.store import open_store
 
 
 def check(config: ConfigPath, as_json: Json = False) -> None:
@@ -40,6 +37,10 @@ def check(config: ConfigPath, as_json: Json = False) -> None:
 
 def _at_work(config: Config, found: dict[str, str]) -> list[str]:
     """What stands in the way of running a config that is well formed."""
+    # Spanner's client takes a second to import, which no other command should wait for.
+    from spanwire.relay import build_pipeline
+    from spanwire.source.connect import connect
+    from spanwire.store import open_store
 
     def store() -> None:
         path = Path(config.store.path)

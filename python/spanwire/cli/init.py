@@ -14,7 +14,6 @@ from spanwire import config as settings
 from spanwire.cli.options import Json, print_json
 from spanwire.config import Config, OutputConfig
 from spanwire.errors import ConfigError
-from spanwire.source.create import create_stream
 
 
 def init(
@@ -41,7 +40,12 @@ def init(
     text = commented_config(given)
     # What is written must be what can be read; a wrong name is noticed here, before anything is done.
     loaded = settings.parse_text(text, str(path))
-    created = create_stream(loaded.source, table or []) if make_stream else ""
+    created = ""
+    if make_stream:
+        # Spanner's client takes a second to import, which no other command should wait for.
+        from spanwire.source.create import create_stream
+
+        created = create_stream(loaded.source, table or [])
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:

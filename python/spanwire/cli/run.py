@@ -6,18 +6,18 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import structlog
 import typer
 from rich.console import Console
 
 from spanwire import config as settings
-from spanwire import relay
 from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import ConfigPath, Json, print_json, stopped_by_signals
-from spanwire.relay import Relay
-from spanwire.status import StatusServer
+
+if TYPE_CHECKING:
+    from spanwire.relay import Relay
 
 _log = structlog.get_logger("spanwire.run")
 
@@ -30,6 +30,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the relay. Ctrl-C and SIGTERM send what was read, store progress and end."""
+    # Spanner's client takes a second to import, which no other command should wait for.
+    from spanwire import relay
+    from spanwire.status import StatusServer
+
     loaded = settings.load(config)
     set_up_logs(loaded.status.log_level, loaded.status.log_format)
     last: dict[str, Any] = {}

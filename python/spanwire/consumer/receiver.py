@@ -28,8 +28,8 @@ class Receiver:
         self._ready: deque[Change] = deque()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
         self._async_socket: zmq.asyncio.Socket | None = None
-        self._socket.linger = 0
-        self._socket.rcvhwm = high_water_mark
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         # A link that died without a word is noticed, and connected anew.
         self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
         self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)

@@ -73,7 +73,7 @@ class Subscriber(Receiver):
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:
                 return False
-            if self._open().poll(None if left is None else left * 1000):
+            if self._open().poll(None if left is None else round(left * 1000)):
                 self._take_messages()
         return True
 

@@ -1,0 +1,161 @@
+"""The documents are true: their commands exist, their configs load, their programs run."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import typer
+
+from spanwire import config
+from spanwire.cli import app
+from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+
+ROOT = Path(__file__).parents[2]
+DOCUMENTS = [ROOT / name for name in ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")]
+DOCUMENTS += [*sorted((ROOT / "docs").rglob("*.md")), *sorted((ROOT / "benches").glob("*.md"))]
+SPANWIRE = (sys.executable, "-c", "from spanwire.cli import main; main()")
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of one language in a document."""
+    text = path.read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+
+
+def command_lines(program: str) -> Iterator[tuple[str, str]]:
+    """Every line of a block, and every `code` span, that calls a program."""
+    for path in DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        found = re.findall(rf"^\$? ?({program} [a-z][^#\n|]*)", text, re.MULTILINE)
+        found += re.findall(rf"`({program} [a-z][^`|]*)`", text)
+        for line in found:
+            yield path.name, line.strip()
+
+
+def test_every_spanwire_command_in_the_documents_is_one() -> None:
+    """Command and options are known to the program."""
+    group = typer.main.get_command(app)
+    checked = 0
+    for name, line in command_lines("spanwire"):
+        words = shlex.split(line)[1:]
+        command = group
+        while words and hasattr(command, "commands") and words[0] in command.commands:
+            command = command.commands[words.pop(0)]
+        assert command is not group, f"{name}: {line}: no such command"
+        options = {flag for one in command.params for flag in one.opts} | {"--help"}
+        for word in words:
+            if word.startswith("--"):
+                assert word.split("=")[0] in options, f"{name}: {line}: no option {word}"
+        checked += 1
+    assert checked >= 5, "no command was scanned"
+
+
+def test_every_make_target_in_the_documents_is_one() -> None:
+    """Targets are in the Makefile, and `make help` lists what people call."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    found = [(name, line) for name, line in command_lines("make")]
+    assert len(found) >= 2, "no target was scanned"
+    for name, line in found:
+        assert shlex.split(line)[1] in targets, f"{name}: {line}"
+
+
+def test_every_file_that_the_documents_link_is_there() -> None:
+    """A relative link leads somewhere."""
+    checked = 0
+    for path in DOCUMENTS:
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+            assert (path.parent / target).exists(), f"{path.name}: {target}"
+            checked += 1
+    assert checked >= 5, "no link was scanned"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_configs_in_the_documents_load(path: Path) -> None:
+    """A whole config is accepted as it stands."""
+    for text in blocks(path, "toml"):
+        if "[source]" in text:
+            config.parse_text(text, path.name)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
+    """Its config is checked and run, its consumer gets what is committed, tail shows it."""
+    readme = ROOT / "README.md"
+    endpoint = f"tcp://127.0.0.1:{free_port()}"
+    [relay_toml] = blocks(readme, "toml")
+    (tmp_path / "relay.toml").write_text(
+        relay_toml.replace("tcp://127.0.0.1:5560", endpoint), encoding="utf-8"
+    )
+    consumer = next(text for text in blocks(readme, "python") if "Subscriber" in text)
+    assert "tcp://127.0.0.1:5560" in consumer
+    database = SimulatorConfig(
+        project="my-project", instance="my-instance", database="shop", stream="all_tables"
+    )
+    with Simulator(database) as simulator:
+        env = {**os.environ, "SPANNER_EMULATOR_HOST": simulator.address, "PYTHONUNBUFFERED": "1"}
+
+        def start(*command: str) -> subprocess.Popen[str]:
+            pipe = subprocess.PIPE
+            return subprocess.Popen(command, cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True)
+
+        checked = start(*SPANWIRE, "check", "relay.toml")
+        out, err = checked.communicate(timeout=60)
+        assert checked.returncode == 0, err
+        assert "fine" in out
+        relay = start(*SPANWIRE, "run", "relay.toml")
+        reader = start(sys.executable, "-c", consumer.replace("tcp://127.0.0.1:5560", endpoint))
+        tail = start(*SPANWIRE, "tail", endpoint, "--count", "5", "--timeout", "60")
+        try:
+            assert reader.stdout is not None
+            lines: list[str] = []
+            deadline = time.monotonic() + 60
+            # PUB gives a late joiner nothing from before: commit until the consumers have come.
+            while tail.poll() is None and time.monotonic() < deadline:
+                simulator.workload(WorkloadConfig(changes=20))
+                time.sleep(0.5)
+            lines = [reader.stdout.readline() for _ in range(4)]
+            shown, err = tail.communicate(timeout=30)
+            assert tail.returncode == 0, err
+            relay.terminate()
+            relay.communicate(timeout=30)
+            assert relay.returncode == 0
+        finally:
+            for process in (relay, reader, tail):
+                if process.poll() is None:
+                    process.kill()
+                process.communicate()
+    assert shown.count("\n") == 5
+    assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z/", lines[0])
+    assert lines[1].startswith("  keys {")
+
+
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        pytest.param(path, text, id=f"{path.name}-{number}")
+        for path in DOCUMENTS
+        if path.exists()
+        for number, text in enumerate(blocks(path, "python"))
+        if "Subscriber(" not in text
+    ],
+)
+def test_programs_in_the_documents_run(path: Path, text: str, tmp_path: Path) -> None:
+    """As they stand, in a process of their own."""
+    done = subprocess.run(
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, f"{path.name}: {done.stderr}"
