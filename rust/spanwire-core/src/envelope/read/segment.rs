@@ -163,7 +163,10 @@ impl<'a> Struct<'a> {
 
     #[inline]
     pub(super) fn text(&self, place: usize) -> Result<&'a str> {
-        text(self.bytes(place)?)
+        match self.pointer(place) {
+            Some((at, pointer)) => text(bytes(self.segment, at, pointer)?),
+            None => Ok(""),
+        }
     }
 
     pub(super) fn structure(&self, place: usize) -> Result<Struct<'a>> {
@@ -233,14 +236,10 @@ fn bytes(segment: Segment<'_>, at: usize, pointer: u64) -> Result<&[u8]> {
     Ok(&segment.0[list.at * 8..list.at * 8 + list.count])
 }
 
-/// A text's bytes, which end in a zero; the empty text where there are none.
+/// A text of its bytes, which end in a zero.
 #[inline]
 fn text(bytes: &[u8]) -> Result<&str> {
-    let text = match bytes {
-        [] => &[],
-        [text @ .., 0] => text,
-        _ => return bad("a text without its end"),
-    };
+    let [text @ .., 0] = bytes else { return bad("a text without its end") };
     std::str::from_utf8(text).or_else(|_| bad("a text that is not UTF-8"))
 }
 
@@ -265,18 +264,69 @@ impl<'a> Pointers<'a> {
         self.len
     }
 
-    /// The bytes that an element points to.
+    /// The bytes that an element points to, none where it is null.
     pub(super) fn bytes(&self, place: usize) -> Result<&'a [u8]> {
-        if place >= self.len {
-            return Ok(&[]);
-        }
-        match self.segment.word(self.at + place)? {
-            0 => Ok(&[]),
-            pointer => bytes(self.segment, self.at + place, pointer),
-        }
+        Ok(self.pointed(place)?.unwrap_or_default())
     }
 
     pub(super) fn text(&self, place: usize) -> Result<&'a str> {
-        text(self.bytes(place)?)
+        self.pointed(place)?.map_or(Ok(""), text)
+    }
+
+    fn pointed(&self, place: usize) -> Result<Option<&'a [u8]>> {
+        if place >= self.len {
+            return Ok(None);
+        }
+        match self.segment.word(self.at + place)? {
+            0 => Ok(None),
+            pointer => bytes(self.segment, self.at + place, pointer).map(Some),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::envelope::arena::{Arena, Elements, FRAMING, Pointer};
+
+    /// The root of a message with two pointers, one of them to this list.
+    fn with(pointer: Pointer, words: &[u64], look: impl FnOnce(Struct<'_>)) {
+        let mut buffer = Vec::new();
+        let mut arena = Arena::begin(&mut buffer, 0, 2);
+        words.iter().for_each(|word| arena.push(*word));
+        arena.set_pointer(1, pointer);
+        arena.finish();
+        look(Segment::new(&buffer[FRAMING..]).root().unwrap());
+    }
+
+    #[test]
+    fn a_text_that_does_not_end_in_zero_is_refused_even_when_empty() {
+        let abc = u64::from_le_bytes(*b"abc\0\0\0\0\0");
+        with(Pointer::list(3, Elements::Byte, 4), &[abc], |root| assert_eq!(root.text(0).unwrap(), "abc"));
+        with(Pointer::list(3, Elements::Byte, 3), &[abc], |root| assert!(root.text(0).is_err()));
+        with(Pointer::list(3, Elements::Byte, 0), &[], |root| assert!(root.text(0).is_err()));
+        with(Pointer::NULL, &[], |root| assert_eq!(root.text(0).unwrap(), ""));
+    }
+
+    #[test]
+    fn what_is_not_there_is_refused() {
+        for (pointer, words) in [
+            (Pointer::list(3, Elements::Byte, 9), 1),
+            (Pointer::list(4, Elements::Byte, 1), 1),
+            (Pointer::list(3, Elements::EightBytes, 2), 1),
+            (Pointer::structures(3, 3), 3),
+        ] {
+            with(pointer, &vec![0; words], |root| {
+                assert!(root.bytes(0).is_err());
+                assert!(root.numbers(0).is_err());
+                assert!(root.structs(0).is_err());
+            });
+        }
+    }
+
+    #[test]
+    fn structs_that_take_no_space_do_not_make_a_message_endless() {
+        let tag = u64::from(u32::MAX >> 3) << 2;
+        with(Pointer::structures(3, 0), &[tag], |root| assert!(root.structs(0).is_err()));
     }
 }
