@@ -10,17 +10,15 @@ from dataclasses import dataclass, field
 import grpc
 
 from spanwire.simulator import protobuf
+from spanwire.simulator.arguments import check
 from spanwire.simulator.chunking import Chunking
 from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.log import PartitionLog
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import ChildRecord, Encoder
-from spanwire.simulator.status import Refused, closing, invalid, not_found, out_of_range, stamp
+from spanwire.simulator.status import Refused, closing, invalid, out_of_range, stamp
 
-_MINUTE = 60_000_000_000
-_MAX_AHEAD = 10 * _MINUTE
-_HEARTBEATS = (100, 300_000)  # the emulator's lower bound; Spanner's is 1,000
 _GLANCE = 1.0  # seconds a sleeping reader goes without looking whether its client is still there
 
 
@@ -41,7 +39,7 @@ class StreamReader:
         It ends at the requested end, with the partition, or when `active` says that the client has gone.
         Refused for wrong arguments.
         """
-        self._check(query)
+        check(query, self._config, self._commits.created, self._commits.now())
         if query.token is None:
             yield from self._initial(query, active)
             return
@@ -134,40 +132,6 @@ class StreamReader:
                 f"Too many concurrent readers of one partition: the limit is {readers}.",
             )
         self._readers[token] = readers + 1
-
-    def _check(self, query: ChangeQuery) -> None:
-        """The arguments' rules, worded as the emulator words them."""
-        google = self._encoder.dialect == "googlesql"
-        expected = ("READ_" if google else "read_json_") + self._config.stream
-        if query.function.lower() != expected.lower():
-            if google:
-                raise invalid(f"Table-valued function not found: {query.function}")
-            raise not_found(f"[ERROR] function spanner.{query.function} does not exist")
-        least, most = _HEARTBEATS
-        if not least <= query.heartbeat <= most:
-            raise out_of_range(
-                f"heartbeat_milliseconds must be within min {least} and max {most}. "
-                f"Received heartbeat_milliseconds: {query.heartbeat}."
-            )
-        if query.end is not None and query.start > query.end:
-            raise invalid(
-                "If end_timestamp is specified, start_timestamp must be <= end_timestamp. "
-                f"Received start_timestamp: {stamp(query.start)}, end_timestamp: {stamp(query.end)}."
-            )
-        earliest = self._commits.created
-        bound = f"within the earliest read timestamp: {stamp(earliest)}"
-        if query.start < earliest:
-            raise out_of_range(
-                "Specified start_timestamp is too far in the past. Please specify a start_timestamp "
-                f"{bound}. Received start_timestamp: {stamp(query.start)}."
-            )
-        latest = self._commits.now() + _MAX_AHEAD
-        if query.start > latest:
-            raise out_of_range(
-                "Specified start_timestamp is too far in the future. Please specify a start_timestamp "
-                f"{bound}, and the current maximum start timestamp: {stamp(latest)}. "
-                f"Received start_timestamp: {stamp(query.start)}."
-            )
 
 
 @dataclass(slots=True)

@@ -6,9 +6,9 @@ timestamps rise in each partition. What is not: keys and values repeat from mess
 message is encoded once; then only timestamps and transaction ids are written into it), each record is
 a transaction of its own, and no ground truth is kept.
 
-Record i of a partition has the timestamp S + i microseconds, where S is the start of the initial query
-that named the partition, and its transaction id follows from partition and i. So a range read
-again holds the same records. The partitions are those of the tree at S and do not end.
+Record i, from 1, of a partition has the timestamp S + i microseconds, where S is the start of the
+initial query that named the partition, and its transaction id follows from partition and i. So a range
+read again holds the same records. Partitions do not end, and messages carry no resume tokens.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 
 from spanwire.simulator import protobuf
+from spanwire.simulator.arguments import check
 from spanwire.simulator.clock import MICROSECOND
 from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import ReadyMade, SimulatorConfig
@@ -61,7 +62,7 @@ class ReadyMadeReader:
         self._ready = ready
         self._encoder = encoder
         self._commits = commits
-        self._partitions = config.partitions
+        self._config = config
         self._template = _Template.of(ready, encoder)
         self._released = threading.Event()
         if not ready.hold:
@@ -79,25 +80,20 @@ class ReadyMadeReader:
 
     def read(self, query: ChangeQuery, _resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
         """The query's messages: after them heartbeats, until the requested end or the client goes."""
+        check(query, self._config, self._commits.created, self._commits.now())
         if query.token is None:
             yield self._initial(query.start)
             return
         number, base = _parsed(query.token)
-        first = max(0, -(-(query.start - base) // MICROSECOND))
-        metadata = self._encoder.metadata
+        yield protobuf.message((), metadata=self._encoder.metadata)
         if not self._released.is_set():
-            yield protobuf.message((), metadata=metadata)
-            metadata = b""
             yield from self._beat(query, active, until=self._released)
+        first = max(1, -(-(query.start - base) // MICROSECOND))
         last = self._ready.changes // self._ready.changes_per_record if self._ready.changes else None
         if query.end is not None:
-            bound = (query.end - base) // MICROSECOND + 1
+            bound = (query.end - base) // MICROSECOND
             last = bound if last is None else min(bound, last)
-        for made in self._template.messages(number, base, first, last):
-            if metadata:
-                yield protobuf.message((), metadata=metadata)
-                metadata = b""
-            yield made
+        yield from self._template.messages(number, base, first, last)
         yield from self._beat(query, active, until=None)
 
     def _initial(self, start: int) -> bytes:
@@ -107,7 +103,7 @@ class ReadyMadeReader:
                     ChildRecord(start, f"{number:08d}", [(f"{_TOKEN}-{number}-{start}", ())])
                 )
             )
-            for number in range(self._partitions)
+            for number in range(self._config.partitions)
         ]
         return protobuf.message(rows, metadata=self._encoder.metadata)
 
@@ -178,15 +174,15 @@ class _Template:
         return cls([*parts, end], records)
 
     def messages(self, partition: int, base: int, first: int, last: int | None) -> Iterator[bytes]:
-        """Messages of the records from `first` on, before `last` (None: for ever)."""
+        """Messages of the records from `first` to `last` (None: for ever)."""
         whole = len(self.parts) * 2 - 1
         filled: list[bytes] = [b""] * whole
         filled[0::2] = self.parts
         seconds = _Seconds()
         prefix = f"{partition % 1000:03d}".encode()
         index = first
-        while last is None or index < last:
-            count = self.records if last is None else min(self.records, last - index)
+        while last is None or index <= last:
+            count = self.records if last is None else min(self.records, last - index + 1)
             place = 1
             for number in range(index, index + count):
                 filled[place] = seconds.text(base + number * MICROSECOND)
