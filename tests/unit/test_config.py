@@ -232,6 +232,29 @@ def test_the_schema_knows_every_setting_with_its_words() -> None:
     assert set(document["properties"]) == set(Config.model_fields)
 
 
+def test_the_page_of_settings_is_complete() -> None:
+    """docs/settings.md lists every setting in its section, in these words, with its bounds and default."""
+    page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
+    checked = 0
+    for section, model in (
+        (name, schema()["$defs"][f"{name.title()}Config"]) for name in Config.model_fields
+    ):
+        [text] = [
+            part for part in page.split("\n## ") if part.startswith((f"`[{section}]`", f"`[[{section}]]`"))
+        ]
+        rows = {row.split("`")[1]: row for row in text.splitlines() if row.startswith("| `")}
+        assert set(rows) == set(model["properties"])
+        for name, described in model["properties"].items():
+            assert " ".join(described["description"].split()) in rows[name], f"{section}.{name}"
+            for bound in ("minimum", "maximum"):
+                one_of = described.get("anyOf", [described])[0]
+                assert str(one_of.get(bound, "")) in rows[name], f"{section}.{name}"
+            if described.get("default") is not None:
+                assert f"| `{json.dumps(described['default'], ensure_ascii=False)}` |" in rows[name]
+            checked += 1
+    assert checked > 30
+
+
 def test_a_value_is_never_printed_at_length() -> None:
     """Whatever was pasted into a setting, the error stays a line."""
     with pytest.raises(ConfigError) as caught:

@@ -205,8 +205,8 @@ class OutputConfig(_Section):
     """A message is closed at this number of changes."""
     batch_delay_ms: int | None = Field(default=None, ge=0, le=60_000)
     """A message is closed at this age."""
-    high_water_mark: int | None = Field(default=None, ge=0, le=10_000_000)
-    """ZMQ_SNDHWM: messages that ZeroMQ keeps for one peer; 0 for no bound."""
+    high_water_mark: int | None = Field(default=None, ge=1, le=10_000_000)
+    """ZMQ_SNDHWM: messages that ZeroMQ keeps for one peer."""
     linger_ms: int | None = Field(default=None, ge=0, le=600_000)
     """ZMQ_LINGER: how long closing waits for peers to take what is queued."""
     keepalive_s: int | None = Field(default=None, ge=0, le=86_400)
