@@ -42,22 +42,29 @@ def main(arguments: list[str] | None = None) -> int:
     except SpanwireError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
-    # A parent that dies closes our stdin; SIGTERM comes between two reads.
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _stop)
-    with simulator:
-        print(
-            f"spanwire simulator on {simulator.address}: this is not Cloud Spanner, its changes are made up",
-            file=sys.stderr,
-        )
-        _say({"address": simulator.address, "database": simulator.config.database_path})
-        try:
-            if options.autorun:
-                _say(_run(simulator, options, {}))
-            _commands(simulator, options)
-        except (KeyboardInterrupt, BrokenPipeError):
-            pass
+    try:
+        # A parent that dies closes our stdin.
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stop)
+        _serve(simulator, options)
+    except (KeyboardInterrupt, BrokenPipeError):
+        pass
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, signal.SIG_IGN)  # it is ending already
+        simulator.close()
     return 0
+
+
+def _serve(simulator: Simulator, options: argparse.Namespace) -> None:
+    print(
+        f"spanwire simulator on {simulator.address}: this is not Cloud Spanner, its changes are made up",
+        file=sys.stderr,
+    )
+    _say({"address": simulator.address, "database": simulator.config.database_path})
+    if options.autorun:
+        _say(_run(simulator, options, {}))
+    _commands(simulator, options)
 
 
 def _parser() -> argparse.ArgumentParser:
