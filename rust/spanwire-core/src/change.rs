@@ -206,7 +206,7 @@ impl Timestamp {
     pub const MAX: Self = Self { seconds: 253_402_300_799, nanos: 999_999_999 };
 
     /// Reads RFC 3339 in UTC with a fraction of up to nine digits, as Spanner writes it: with `Z`,
-    /// or in the PostgreSQL shape's child partitions with `+00:00`.
+    /// or in the `PostgreSQL` shape's child partitions with `+00:00`.
     pub fn from_rfc3339(text: &[u8]) -> Option<Self> {
         let number = |range: std::ops::Range<usize>| {
             text.get(range)?.iter().try_fold(0_i64, |value, byte| {
@@ -372,11 +372,8 @@ impl TypeAnnotation {
 }
 
 impl ModType {
-    const NAMES: &[(&str, Self)] = &[
-        ("INSERT", Self::Insert),
-        ("UPDATE", Self::Update),
-        ("DELETE", Self::Delete),
-    ];
+    const NAMES: &[(&str, Self)] =
+        &[("INSERT", Self::Insert), ("UPDATE", Self::Update), ("DELETE", Self::Delete)];
 
     /// From Spanner's name of it, e.g. `INSERT`.
     pub fn from_name(name: &str) -> Option<Self> {

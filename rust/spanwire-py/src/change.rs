@@ -36,7 +36,8 @@ unsafe impl Send for RecordId {}
 unsafe impl Sync for RecordId {}
 
 /// One of a mod's three objects.
-type Object = for<'a, 'c> fn(&Mod<'a>, &'c spanwire_core::envelope::Columns) -> spanwire_core::Result<Cells<'a, 'c>>;
+type Object =
+    for<'a, 'c> fn(&Mod<'a>, &'c spanwire_core::envelope::Columns) -> spanwire_core::Result<Cells<'a, 'c>>;
 
 impl Change {
     /// All changes of a message, in order.
@@ -45,7 +46,8 @@ impl Change {
         for (number, record) in read::records(&message.body).enumerate() {
             let record = record.or_raise(py)?;
             for place in 0..record.mods().or_raise(py)?.len() {
-                let change = Self { message: Arc::clone(message), position: record.position(), record: number, place };
+                let change =
+                    Self { message: Arc::clone(message), position: record.position(), record: number, place };
                 changes.push(Bound::new(py, change)?);
             }
         }
@@ -57,7 +59,11 @@ impl Change {
     }
 
     /// Hands on what names its record.
-    pub fn with_identity<T>(&self, py: Python<'_>, with: impl FnOnce(Instant, &str, &str) -> T) -> PyResult<T> {
+    pub fn with_identity<T>(
+        &self,
+        py: Python<'_>,
+        with: impl FnOnce(Instant, &str, &str) -> T,
+    ) -> PyResult<T> {
         let record = self.record(py)?;
         let commit = record.commit_timestamp().or_raise(py)?;
         let transaction = record.server_transaction_id().or_raise(py)?;

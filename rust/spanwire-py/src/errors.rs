@@ -41,7 +41,10 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
 }
 
 /// Runs with the GIL released; an error becomes its Python exception.
-pub fn detached<T: Send>(py: Python<'_>, work: impl FnOnce() -> spanwire_core::Result<T> + Send) -> PyResult<T> {
+pub fn detached<T: Send>(
+    py: Python<'_>,
+    work: impl FnOnce() -> spanwire_core::Result<T> + Send,
+) -> PyResult<T> {
     py.detach(work).map_err(|error| raise(py, &error))
 }
 

@@ -1,6 +1,16 @@
 //! The Python face of `spanwire-core`: thin, one crossing per batch of messages, the GIL released
 //! inside. Every class has a file of its own, and its twin in `python/spanwire/_core.pyi`.
 
+// Doc comments here are Python docstrings, and signatures are Python's.
+#![allow(
+    clippy::doc_markdown,
+    clippy::needless_pass_by_value,
+    clippy::too_many_arguments,
+    clippy::new_ret_no_self,
+    clippy::wrong_self_convention,
+    clippy::unnecessary_wraps
+)]
+
 mod change;
 mod errors;
 mod message;

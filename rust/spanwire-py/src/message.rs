@@ -67,11 +67,21 @@ impl Message {
     #[staticmethod]
     fn decode(py: Python<'_>, frames: Vec<PyBackedBytes>) -> PyResult<Self> {
         let frames: [PyBackedBytes; 4] = frames.try_into().map_err(|frames: Vec<_>| {
-            raise(py, &Error::Format { what: format!("a message has four frames, this one {}", frames.len()) })
+            raise(
+                py,
+                &Error::Format { what: format!("a message has four frames, this one {}", frames.len()) },
+            )
         })?;
         let [topic, header, columns_frame, body] = frames;
         let header = Header::decode(&header).or_raise(py)?;
-        Ok(Self(Arc::new(Inner { topic, header, columns_frame, columns: OnceLock::new(), body, typed: OnceLock::new() })))
+        Ok(Self(Arc::new(Inner {
+            topic,
+            header,
+            columns_frame,
+            columns: OnceLock::new(),
+            body,
+            typed: OnceLock::new(),
+        })))
     }
 
     #[getter]

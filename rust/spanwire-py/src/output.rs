@@ -31,7 +31,8 @@ impl Output {
         let kind = choice(py, "kind", kind, &[("pub", Kind::Pub), ("push", Kind::Push)])?;
         let values = choice(py, "values", values, &[("typed", Values::Typed), ("json", Values::Json)])?;
         let mut output = OutputSettings::new(kind, bind);
-        output.on_full = choice(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
+        output.on_full =
+            choice(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
         let mut batch = Batch::default();
         let mut options = Options::new(py, options);
         options.take("queue_bytes", &mut output.queue_bytes)?;

@@ -95,7 +95,8 @@ fn to_dict<'py>(py: Python<'py>, record: &Record<'_>) -> PyResult<Bound<'py, PyD
             )?;
             fields.set_item("table_name", &*data.table_name)?;
             let columns = wire::column_types(data.column_types).or_raise(py)?;
-            let columns = columns.iter().map(|column| column_dict(py, column)).collect::<PyResult<Vec<_>>>()?;
+            let columns =
+                columns.iter().map(|column| column_dict(py, column)).collect::<PyResult<Vec<_>>>()?;
             fields.set_item("column_types", columns)?;
             let mods = PyList::empty(py);
             for values in data.mods {
@@ -109,7 +110,8 @@ fn to_dict<'py>(py: Python<'py>, record: &Record<'_>) -> PyResult<Bound<'py, PyD
             fields.set_item("mod_type", data.mod_type.name())?;
             fields.set_item("value_capture_type", data.value_capture_type.name())?;
             fields.set_item("number_of_records_in_transaction", data.number_of_records_in_transaction)?;
-            fields.set_item("number_of_partitions_in_transaction", data.number_of_partitions_in_transaction)?;
+            fields
+                .set_item("number_of_partitions_in_transaction", data.number_of_partitions_in_transaction)?;
             fields.set_item("transaction_tag", &*data.transaction_tag)?;
             fields.set_item("is_system_transaction", data.is_system_transaction)?;
             "data_change_record"

@@ -69,9 +69,9 @@ impl Flow {
 
     /// Whether the open message must be closed before a record with these columns is written.
     pub fn must_close_for(&self, columns: &Arc<Columns>) -> bool {
-        self.open.as_ref().is_some_and(|open| {
-            !Arc::ptr_eq(&open.columns, columns) && open.columns.hash() != columns.hash()
-        })
+        self.open
+            .as_ref()
+            .is_some_and(|open| !Arc::ptr_eq(&open.columns, columns) && open.columns.hash() != columns.hash())
     }
 
     /// Writes a record. On an error the flow is as it was before.
@@ -140,7 +140,12 @@ impl Flow {
     }
 
     /// A dead letter, as a message of this flow.
-    pub fn dead_letter(&mut self, letter: &envelope::DeadLetter, origin: &Origin, received: Received) -> Message {
+    pub fn dead_letter(
+        &mut self,
+        letter: &envelope::DeadLetter,
+        origin: &Origin,
+        received: Received,
+    ) -> Message {
         let header = Header {
             kind: Kind::DeadLetter,
             incarnation: origin.incarnation,

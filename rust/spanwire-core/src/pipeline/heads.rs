@@ -12,8 +12,8 @@ use foldhash::fast::FixedState;
 
 use crate::change::Timestamp;
 use crate::envelope::{self, Header, Kind, PartitionState, Tick};
-use crate::output::{Companion, Message};
 use crate::output;
+use crate::output::{Companion, Message};
 
 use super::mark::{Mark, What};
 
@@ -84,7 +84,9 @@ impl Heads {
                 state: PartitionState::Live,
             };
             self.partitions.insert(mark.partition, progress);
-        } else if let Some(progress) = self.partitions.get_mut(&mark.partition).filter(|p| p.epoch == mark.epoch) {
+        } else if let Some(progress) =
+            self.partitions.get_mut(&mark.partition).filter(|p| p.epoch == mark.epoch)
+        {
             match &mark.what {
                 What::Position(position) => progress.position = Some(*position),
                 What::Ended { position, children } => {
@@ -102,7 +104,7 @@ impl Heads {
     fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
         let mut heads = Vec::new();
         for (id, head) in &mut self.flows {
-            if head.sent == head.told && (self.sequence + *id) % ROUND != 0 {
+            if head.sent == head.told && !(self.sequence + *id).is_multiple_of(ROUND) {
                 continue;
             }
             // Headers are our own: one that does not read is a bug that tests find, and costs a tick line.

@@ -193,7 +193,13 @@ impl Intake {
     }
 
     /// A row that cannot be decoded: an error, or a dead letter, as the settings say.
-    pub fn undecodable(&mut self, error: Error, row: &[u8], pushed: &mut Pushed, received: Received) -> Result<()> {
+    pub fn undecodable(
+        &mut self,
+        error: Error,
+        row: &[u8],
+        pushed: &mut Pushed,
+        received: Received,
+    ) -> Result<()> {
         let Error::Undecodable { version, table, what } = &error else { return Err(error) };
         self.shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
         if self.shared.settings.on_undecodable == OnUndecodable::Stop {
@@ -226,7 +232,11 @@ impl Intake {
     pub fn close_all(&mut self) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             for flow in lane.by_table.values_mut() {
-                if let Some(message) = flow.close(&self.origin, &self.shared.lanes[index].settings, &self.shared.counters.misfits) {
+                if let Some(message) = flow.close(
+                    &self.origin,
+                    &self.shared.lanes[index].settings,
+                    &self.shared.counters.misfits,
+                ) {
                     enqueue(&self.shared, index, flow, message)?;
                 }
             }
@@ -257,10 +267,14 @@ impl Intake {
         let sending = &self.shared.lanes[lane].output.senders()[sender];
         let taken = sending.taken();
         let mut waiting = false;
-        for flow in self.lanes[lane].by_table.values_mut().filter(|flow| flow.is_open() && flow.sender == sender) {
+        for flow in
+            self.lanes[lane].by_table.values_mut().filter(|flow| flow.is_open() && flow.sender == sender)
+        {
             if flow.queued > taken {
                 waiting = true;
-            } else if let Some(message) = flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits) {
+            } else if let Some(message) =
+                flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits)
+            {
                 out.push(message);
             }
         }

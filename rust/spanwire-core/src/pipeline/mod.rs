@@ -105,8 +105,15 @@ impl Pipeline {
                 let name = sender_name(index, sender);
                 Box::new(Heads::new(Identity { sender, name, ..identity.clone() }))
             };
-            let output =
-                Output::bind(&context, &lane.output, first_sender, settings.tick, &pool, &companion, envelope::set_sent_at)?;
+            let output = Output::bind(
+                &context,
+                &lane.output,
+                first_sender,
+                settings.tick,
+                &pool,
+                &companion,
+                envelope::set_sent_at,
+            )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
             lanes.push(SharedLane { settings: lane.clone(), output, first_sender });

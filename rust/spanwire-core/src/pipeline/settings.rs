@@ -100,7 +100,10 @@ impl Settings {
         }
         for lane in &self.outputs {
             if !(1..=MAX_BATCH_BYTES).contains(&lane.batch.bytes) {
-                return wrong("batch_bytes", format!("must be 1 to {MAX_BATCH_BYTES}, is {}", lane.batch.bytes));
+                return wrong(
+                    "batch_bytes",
+                    format!("must be 1 to {MAX_BATCH_BYTES}, is {}", lane.batch.bytes),
+                );
             }
             if lane.batch.changes == 0 {
                 return wrong("batch_changes", "must be 1 or more".into());

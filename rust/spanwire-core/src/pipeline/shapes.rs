@@ -13,7 +13,7 @@ use crate::envelope::Columns;
 use crate::error::Result;
 use crate::wire;
 
-/// How many shapes one partition remembers: with NEW_VALUES every set of written columns is one.
+/// How many shapes one partition remembers: with `NEW_VALUES` every set of written columns is one.
 const MOST: usize = 1_024;
 
 /// Columns by the frame they make: shared by all partitions, so that a shape has one buffer.
@@ -48,7 +48,8 @@ impl Shapes {
 
     /// The columns of a record.
     pub fn of(&mut self, record: &DataChangeRecord<'_>) -> Result<Arc<Columns>> {
-        let (ColumnTypes::GoogleSql(description) | ColumnTypes::PostgreSql(description)) = record.column_types;
+        let (ColumnTypes::GoogleSql(description) | ColumnTypes::PostgreSql(description)) =
+            record.column_types;
         self.key.clear();
         self.key.extend_from_slice(record.table_name.as_bytes());
         self.key.push(0);

@@ -19,7 +19,9 @@ impl Template {
     pub fn new(template: &str, database: &str, stream: &str) -> Result<Self> {
         let wrong = |what: String| Error::Config { setting: "topic", what };
         if !template.ends_with('/') {
-            return Err(wrong(format!("{template:?} must end in \"/\", so that one topic is never the beginning of another's name")));
+            return Err(wrong(format!(
+                "{template:?} must end in \"/\", so that one topic is never the beginning of another's name"
+            )));
         }
         let mut parts = vec![String::new()];
         let mut rest = template;
