@@ -266,8 +266,8 @@ mod tests {
     fn a_pointer_may_point_backwards_and_forwards() {
         let pointer = Pointer::structure(5, 1, 2);
         assert_eq!(pointer.at(4), 1 << 32 | 2 << 48, "the word behind the pointer is offset 0");
-        assert_eq!(pointer.at(2) as u32 >> 2, 2);
-        assert_eq!((pointer.at(9) as u32).cast_signed() >> 2, -5);
+        let offset = |position| pointer.at(position).cast_signed() << 32 >> 34;
+        assert_eq!((offset(2), offset(9)), (2, -5));
         assert_eq!(Pointer::list(5, Elements::Byte, 3).at(9) & 3, 1, "its kind stays");
         assert_eq!(Pointer::NULL.at(7), 0);
     }

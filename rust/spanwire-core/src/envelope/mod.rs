@@ -12,6 +12,7 @@
 //! `capnp` crate. Nothing outside this module knows Cap'n Proto.
 
 mod arena;
+mod array;
 mod base64;
 mod body;
 mod columns;

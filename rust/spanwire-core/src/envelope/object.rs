@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use super::arena::{Arena, Pointer, tag};
+use super::array::Elems;
 use super::columns::Role;
 use super::cursor::{Broken, Cursor};
-use super::value::{CELL_DATA_WORDS, CELL_POINTERS, CELL_WORDS, Cell, Elems, Writer};
+use super::value::{CELL_DATA_WORDS, CELL_POINTERS, CELL_WORDS, Cell, Writer};
 
 /// What a mod's writing needs until lengths are known: kept, so that a change allocates nothing.
 #[derive(Debug, Default)]

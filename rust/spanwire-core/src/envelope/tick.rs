@@ -295,3 +295,67 @@ fn read_relay(reader: schema::tick::relay::Reader<'_>) -> capnp::Result<Relay> {
             .collect::<capnp::Result<_>>()?,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of a relay with many partitions. The golden messages hold every field.
+    fn large() -> Tick {
+        let id = |number: u16| {
+            let mut id = [7; 16];
+            id[..2].copy_from_slice(&number.to_le_bytes());
+            id
+        };
+        let at = Timestamp { seconds: 5, nanos: 6 };
+        let partition = |number| TickPartition {
+            id: id(number),
+            epoch: 1,
+            starts_at: Some(at),
+            position: (number % 2 == 0).then_some(at),
+            parents: vec![id(number / 2)],
+            state: PartitionState::Released,
+            children: vec![id(number + 1), id(number + 2)],
+            moves: vec![Move { at, source: id(1), destination: id(2) }],
+        };
+        let version = RecordVersion {
+            commit_timestamp: at,
+            transaction: "t".repeat(33),
+            sequence: "s".repeat(20),
+            number: 1,
+        };
+        let flow = |number| FlowHead {
+            topic: "x".repeat(usize::from(number % 50)),
+            partition: id(number),
+            epoch: 1,
+            since: 2,
+            next: 3,
+            last: (number % 3 == 0).then(|| version.clone()),
+        };
+        Tick {
+            sender: 0,
+            senders: 1,
+            interval_ms: 1_000,
+            membership_generation: 0,
+            partitions: (0..1_000).map(partition).collect(),
+            flows: (0..3_000).map(flow).collect(),
+            relays: vec![Relay { incarnation: 1, endpoints: vec!["tcp://127.0.0.1:5555".into(); 30] }; 9],
+        }
+    }
+
+    #[test]
+    fn a_large_tick_survives_its_frame_in_one_segment() {
+        let tick = large();
+        let frame = tick.encode();
+        assert_eq!(frame[..4], [0; 4], "the number of segments less one");
+        assert_eq!(Tick::decode(&frame).unwrap(), tick);
+    }
+
+    #[test]
+    fn a_cut_tick_is_refused() {
+        let frame = large().encode();
+        for cut in (0..frame.len()).step_by(frame.len() / 100) {
+            assert!(Tick::decode(&frame[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+}

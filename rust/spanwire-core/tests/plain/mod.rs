@@ -3,6 +3,8 @@
 
 #![allow(dead_code)] // each test uses its part
 
+pub mod decode;
+
 use spanwire_core::envelope::envelope_capnp as schema;
 use spanwire_core::envelope::read::{self, OtherPlace, Value};
 use spanwire_core::envelope::{Columns, Values};

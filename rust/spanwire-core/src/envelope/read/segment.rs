@@ -293,7 +293,9 @@ mod tests {
     fn with(pointer: Pointer, words: &[u64], look: impl FnOnce(Struct<'_>)) {
         let mut buffer = Vec::new();
         let mut arena = Arena::begin(&mut buffer, 0, 2);
-        words.iter().for_each(|word| arena.push(*word));
+        for word in words {
+            arena.push(*word);
+        }
         arena.set_pointer(1, pointer);
         arena.finish();
         look(Segment::new(&buffer[FRAMING..]).root().unwrap());
