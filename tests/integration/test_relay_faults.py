@@ -77,6 +77,18 @@ def test_streams_that_end_without_children_lose_no_lineage(faulty: Faulty, tmp_p
     assert states(config) == [State.RUNNING] * 3
 
 
+def test_streams_that_bring_nothing_are_a_problem(faulty: Faulty, tmp_path: Path) -> None:
+    """Clean ends without a single record would look healthy; and it heals by itself."""
+    with Relay(settings(faulty, tmp_path)) as relay:
+        reading(relay, 2)
+        faulty.fault = lambda _query, _messages: iter(())
+        for one in relay._keeper._running.values():  # type: ignore[union-attr]
+            one.reader.interrupt()
+        eventually(lambda: any("without anything new" in problem for problem in relay.problems()), 20)
+        faulty.fault = None
+        eventually(lambda: relay.problems() == [], 20)
+
+
 def test_passing_faults_are_waited_out(faulty: Faulty, tmp_path: Path) -> None:
     """The streams break now and then, with every status that may pass."""
     codes = itertools.cycle(

@@ -23,6 +23,9 @@ _EMULATOR_TOKEN = b"dummy_resume_token"
 """The emulator sends the same resume token always: it marks no place."""
 
 
+_EMPTY_STREAMS = 5
+"""So many streams that bring nothing are worth a word: each alone may be a server that goes away."""
+
 _ADVICE: dict[type[SpanwireError], str] = {
     CorruptError: "nothing of it counts as sent; when it comes again after a restart, report it",
     UndecodableError: 'nothing of it counts as sent; source.on_undecodable = "dead-letter" sends such '
@@ -174,8 +177,10 @@ class Reader:
             query = _Query(job.partition.restart())
             if reading.progressed:
                 backoff.reset()
-            else:
-                self._pause(backoff.next())
+                continue
+            if backoff.attempts >= _EMPTY_STREAMS:
+                self.trouble = f"{self._doing().what}: its stream ends again and again without anything new"
+            self._pause(backoff.next())
         return False
 
     def _follow(self, query: _Query, reading: Reading) -> None:
