@@ -165,7 +165,7 @@ def _advance(flows: dict[tuple[int, int, str], Flow], key: tuple[int, int, str],
     return True
 
 
-def _missing(  # noqa: PLR0913 - the parts of one value
+def _missing(
     key: tuple[int, int, str],
     partition: bytes,
     flow: Flow,

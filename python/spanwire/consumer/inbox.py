@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer.facts import Tick
@@ -16,7 +17,8 @@ Item = list[Change] | Gap
 class Inbox:
     """What has arrived and has not been handed over yet, in order."""
 
-    def __init__(self, topics: Sequence[str]) -> None:
+    def __init__(self, topics: Sequence[str], on_dead_letter: Callable[[dict[str, Any]], None]) -> None:
+        self._on_dead_letter = on_dead_letter
         self._flows = Flows(topics)
         self._windows: dict[bytes, dict[str, Window]] = {}
         self._items: deque[Item] = deque()
@@ -57,7 +59,10 @@ class Inbox:
     def _message(self, message: Message) -> None:
         verdict = self._flows.message(message)
         self._items += [one.error() for one in verdict.missing]
-        if not verdict.new or message.kind != "changes":
+        if not verdict.new:
+            return
+        if message.kind == "deadLetter":
+            self._on_dead_letter(message.dead_letter())
             return
         windows = self._windows.setdefault(message.partition, {})
         window = windows.get(message.topic)

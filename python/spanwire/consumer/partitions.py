@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 _REMEMBERED = 4096
 """Ended partitions that are still known as parents, and whose late messages are recognised."""
+_LAG = 8
+"""Ticks that one sender may be behind another."""
 _PATIENCE = 60
 """Ticks of every sender without a word about a partition, until it is given up."""
 
@@ -115,12 +117,14 @@ class Partitions:
         return least
 
     def _reached(self, owner: Ownership) -> Timestamp | None:
-        """Its position, or where it started while there is none, or how far it had come before that."""
-        return self._complete(owner) or owner.starts_at or owner.behind
+        """Its position; while there is none, how far it had come when this epoch started."""
+        before = owner.behind if owner.older is not None else None
+        return self._complete(owner) or before or owner.starts_at or owner.behind
 
     def _is_over(self, owner: Ownership) -> bool:
-        """All senders have told its end."""
-        return bool(owner.ended) and owner.ended >= self._names(owner.incarnation)
+        """All senders have told its end, or those that have not were heard too late for that."""
+        told_by_all = owner.ended >= self._names(owner.incarnation)
+        return bool(owner.ended) and (told_by_all or owner.silence > _LAG * len(self.senders))
 
     def owes_from_zero(self, owner: Ownership, sender: bytes | None = None) -> bool:
         """Whether a flow of it that was never seen is owed from its first message on.
@@ -140,13 +144,13 @@ class Partitions:
             owner = self._owners[partition] = Ownership(partition, epoch, incarnation)
         elif epoch > owner.epoch:
             same = incarnation == owner.incarnation
-            owner.older = None
+            behind, owner.older = self._reached(owner), None
             owner = self._owners[partition] = Ownership(
                 partition,
                 epoch,
                 incarnation,
                 inherited=owner.inherited or not same,
-                behind=self._reached(owner),
+                behind=behind,
                 older=owner if same else None,
             )
             self._gone.pop(partition, None)
@@ -192,16 +196,18 @@ class Partitions:
                 owner.newcomers.add(tick.sender)
             if owner.starts_at is None:
                 owner.starts_at = told.starts_at
+                behind = self._inherit(owner, told)
                 # In one process the heads account for all that was sent, as long as no tick was lost.
-                unaccounted = owner.older is None or owner.older.starts_at is None or sender.skipped
-                if owner.behind is not None and owner.behind < told.starts_at and unaccounted:
-                    missing.append(owner.lost(owner.behind, told.starts_at))
-                missing += self._inherit(owner, told)
+                if owner.older is None or owner.older.starts_at is None or sender.skipped:
+                    behind.append(owner.behind)
+                known = [one for one in behind if one is not None and one < told.starts_at]
+                if known:
+                    missing.append(owner.lost(min(known), told.starts_at))
         return missing
 
-    def _inherit(self, child: Ownership, told: Told) -> list[Missing]:
-        """Of a child whose parents were followed under another process: what may be lost up to its start."""
-        behind: Timestamp | None = None
+    def _inherit(self, child: Ownership, told: Told) -> list[Timestamp | None]:
+        """How far those parents are complete that were followed under another process, and are not over."""
+        behind: list[Timestamp | None] = []
         for one in told.parents:
             parent = self._owners.get(one) or self._gone.get(one)
             if parent is None:
@@ -210,13 +216,10 @@ class Partitions:
                 child.inherited = child.inherited or parent.inherited
                 continue
             child.inherited = True
+            if child.behind is None or not self._is_over(parent):
+                behind.append(self._reached(parent))
             parent.ended = set(self._names(parent.incarnation))
-            reached = self._reached(parent)
-            if reached is not None:
-                behind = reached if behind is None else min(behind, reached)
-        if behind is not None and behind < told.starts_at and child.behind is None:
-            return [child.lost(behind, told.starts_at)]
-        return []
+        return behind
 
     def advance(self, tick: Tick, sender: Sender) -> list[Missing]:
         """Take the positions that a tick tells, after its heads were looked at."""
@@ -237,19 +240,10 @@ class Partitions:
                 present[told.id] = told.epoch
             elif told.state == "ended":
                 owner.ended.add(tick.sender)
-        if sender.first:
-            self._too_late_for(tick, present)
         missing = self._vanished(tick, sender)
         sender.told = present
         self._raise_watermark()
         return missing + self._retire()
-
-    def _too_late_for(self, tick: Tick, present: dict[PartitionId, int]) -> None:
-        """A sender that is heard only now has told the end of some partitions before."""
-        for owner in self._owners.values():
-            if owner.incarnation == tick.incarnation and owner.ended and owner.id not in present:
-                owner.ended.add(tick.sender)
-                owner.positions[tick.sender] = max(filter(None, owner.positions.values()), default=None)
 
     def _vanished(self, tick: Tick, sender: Sender) -> list[Missing]:
         """What left the ticks unseen: its end was told in a tick that was lost, with its last heads."""
@@ -276,7 +270,9 @@ class Partitions:
                 over.append(owner)
                 if not self._is_over(owner) and owner.positions:
                     missing.append(owner.lost(self._reached(owner), None))
-            elif self._is_over(owner) and all(one in self._owners or one in self._gone for one in owner.children):
+            elif self._is_over(owner) and all(
+                one in self._owners or one in self._gone for one in owner.children
+            ):
                 over.append(owner)
         for owner in over:
             del self._owners[owner.id]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -9,11 +10,11 @@ from types import TracebackType
 from typing import Self
 
 import zmq
-import zmq.asyncio
 
 from spanwire._core import Change
 from spanwire.errors import ClosedError, ConfigError
 
+_DAY_S = 86_400.0
 _AT_ONCE = 64
 """Messages taken from the socket before what they hold is handed over."""
 
@@ -27,7 +28,6 @@ class Receiver:
             raise ConfigError("endpoints: needs at least one, such as tcp://127.0.0.1:5560")
         self._ready: deque[Change] = deque()
         self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-        self._async_socket: zmq.asyncio.Socket | None = None
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
         # A link that died without a word is noticed, and connected anew.
@@ -42,22 +42,43 @@ class Receiver:
         """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (changes := self._take_ready()):
-            if not self._open().poll(_milliseconds(deadline)):
+            left = _left(deadline)
+            if self._open().poll(round(min(left, self._patience()) * 1000)):
+                self._take_messages()
+            elif left <= 0:
                 return []
-            self._take_messages()
+            self._look_around()
         return changes
 
     async def areceive(self, timeout: float | None = None) -> list[Change]:
         """As `receive`, for asyncio."""
-        if self._async_socket is None:
-            self._async_socket = zmq.asyncio.Socket.from_socket(self._open())
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (changes := self._take_ready()):
-            self._open()
-            if not await self._async_socket.poll(_milliseconds(deadline)):
+            left = _left(deadline)
+            if await self._readable(min(left, self._patience())):
+                self._take_messages()
+            elif left <= 0:
                 return []
-            self._take_messages()
+            self._look_around()
         return changes
+
+    async def _readable(self, timeout: float) -> bool:
+        """Wait for the socket in whatever event loop runs."""
+        socket, loop = self._open(), asyncio.get_running_loop()
+        descriptor = int(socket.getsockopt(zmq.FD))
+        end = time.monotonic() + timeout
+        # The descriptor says that something has happened; only the socket knows what.
+        while not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
+            happened = asyncio.Event()
+            loop.add_reader(descriptor, happened.set)
+            try:
+                await asyncio.wait_for(happened.wait(), max(0.0, end - time.monotonic()))
+            except TimeoutError:
+                return False
+            finally:
+                loop.remove_reader(descriptor)
+            self._open()
+        return True
 
     def close(self) -> None:
         """Close the socket. What has not been handed over is dropped."""
@@ -128,6 +149,13 @@ class Receiver:
             return changes
         return self._next()
 
+    def _patience(self) -> float:
+        """Seconds of silence after which to look around."""
+        return _DAY_S
+
+    def _look_around(self) -> None:
+        """Notice what silence tells."""
+
     def _take(self, frames: list[bytes]) -> None:
         raise NotImplementedError
 
@@ -135,5 +163,6 @@ class Receiver:
         raise NotImplementedError
 
 
-def _milliseconds(deadline: float | None) -> int | None:
-    return None if deadline is None else max(0, round((deadline - time.monotonic()) * 1000))
+def _left(deadline: float | None) -> float:
+    """Seconds until then; a day where there is no end, as every wait is taken up again."""
+    return _DAY_S if deadline is None else max(0.0, deadline - time.monotonic())

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import zmq
 
@@ -13,6 +15,7 @@ from spanwire.consumer.inbox import Inbox
 from spanwire.consumer.receiver import Receiver
 from spanwire.errors import Gap
 
+_log = logging.getLogger("spanwire.consumer")  # a library: whoever uses it decides where it goes
 _STALE_TICKS = 3
 """A relay that has not ticked for so many intervals is not there."""
 
@@ -34,22 +37,27 @@ class Subscriber(Receiver):
         topics: str | Sequence[str] = ("",),
         *,
         on_gap: Callable[[Gap], None] | None = None,
+        on_dead_letter: Callable[[dict[str, Any]], None] | None = None,
         receive_high_water_mark: int = 10_000,
     ) -> None:
         """Connect. ConfigError for an endpoint that cannot be one.
 
         `topics`: beginnings of topics; "" takes all. `receive_high_water_mark`: messages that wait in
         the socket for a slow consumer, 0 for no bound; what comes beyond is lost, and told.
+        `on_dead_letter`: called with each change that the relay could not decode, a dict of `version`,
+        `table`, `reason` and `raw`; without it, a warning is logged.
         """
         super().__init__(zmq.SUB, endpoints, receive_high_water_mark)
         topics = [topics] if isinstance(topics, str) else list(topics)
-        self._inbox = Inbox(topics)
         self._on_gap = on_gap
-        self._ticked_at: float | None = None
-        # Ticks last: once one arrives, the subscriptions before it are in force.
+        self._inbox = Inbox(topics, _warn if on_dead_letter is None else on_dead_letter)
+        self._ticked_at = time.monotonic()
+        self._said_stale = False
+        # Connected first and ticks last: subscriptions travel in this order, so once a tick arrives,
+        # those before it are in force.
+        self._connect()
         for topic in [*topics, *tick_topics(topics)]:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
-        self._connect()
 
     @property
     def watermark(self) -> Timestamp | None:
@@ -58,9 +66,7 @@ class Subscriber(Receiver):
 
     @property
     def stale(self) -> bool:
-        """Whether no tick has come for three intervals: the relay or the way to it is gone."""
-        if self._ticked_at is None:
-            return True
+        """Whether no tick has come for three intervals: no relay is there, or no way to it."""
         return time.monotonic() - self._ticked_at > _STALE_TICKS * self._inbox.interval_s
 
     def wait_joined(self, timeout: float | None = None) -> bool:
@@ -89,3 +95,13 @@ class Subscriber(Receiver):
                 raise item
             self._on_gap(item)
         return []
+
+
+def _warn(letter: dict[str, Any]) -> None:
+    """Say that a change could not be decoded, without its data."""
+    _log.warning(
+        "the relay could not decode change %s of table %s: %s",
+        letter["version"],
+        letter["table"],
+        letter["reason"],
+    )
