@@ -5,10 +5,9 @@
 //! limited to [`MAX_DEPTH`]. Nothing here panics, whatever the text.
 
 mod string;
+mod token;
 
 use std::fmt;
-
-use memchr::memchr2;
 
 pub use string::RawStr;
 
@@ -115,7 +114,8 @@ impl<'a> Scanner<'a> {
     pub fn string(&mut self) -> Result<RawStr<'a>> {
         self.expect(b'"', "expected a string")?;
         let start = self.at;
-        let has_escapes = self.string_rest()?;
+        let (end, has_escapes) = token::string(self.text.as_bytes(), start)?;
+        self.at = end;
         // The quotes are ASCII, so both ends are character boundaries.
         Ok(RawStr { text: &self.text[start..self.at - 1], has_escapes })
     }
@@ -124,60 +124,31 @@ impl<'a> Scanner<'a> {
     pub fn number(&mut self) -> Result<&'a str> {
         self.peek();
         let start = self.at;
-        self.number_rest()?;
+        self.at = token::number(self.text.as_bytes(), start)?;
         Ok(&self.text[start..self.at])
     }
 
     /// Reads `true` or `false`.
     pub fn boolean(&mut self) -> Result<bool> {
         let value = self.peek() == Some(b't');
-        self.literal(if value { "true" } else { "false" }, "expected true or false")?;
+        let word = if value { "true" } else { "false" };
+        self.at = token::literal(self.text.as_bytes(), self.at, word, "expected true or false")?;
         Ok(value)
     }
 
     /// Reads `null`.
     pub fn null(&mut self) -> Result<()> {
         self.peek();
-        self.literal("null", "expected null")
+        self.at = token::literal(self.text.as_bytes(), self.at, "null", "expected null")?;
+        Ok(())
     }
 
     /// Reads one value of any kind; its text without the whitespace around it.
     pub fn raw_value(&mut self) -> Result<&'a str> {
         self.peek();
         let start = self.at;
-        let outside = self.depth;
-        // One bit a level, the innermost lowest: set for an object. 128 levels fit.
-        let mut objects = 0_u128;
-        loop {
-            match self.kind()? {
-                Kind::Object => {
-                    self.object_start()?;
-                    objects = objects << 1 | 1;
-                }
-                Kind::Array => {
-                    self.array_start()?;
-                    objects <<= 1;
-                }
-                Kind::String => {
-                    self.at += 1;
-                    self.string_rest()?;
-                }
-                Kind::Number => self.number_rest()?,
-                Kind::Bool => _ = self.boolean()?,
-                Kind::Null => self.null()?,
-            }
-            // Up to the next value, out of whatever ends here.
-            loop {
-                if self.depth == outside {
-                    return Ok(&self.text[start..self.at]);
-                }
-                let more = if objects & 1 == 1 { self.next_key()?.is_some() } else { self.next()? };
-                if more {
-                    break;
-                }
-                objects >>= 1;
-            }
-        }
+        self.at = token::value(self.text.as_bytes(), start, self.depth)?;
+        Ok(&self.text[start..self.at])
     }
 
     /// The text must end here.
@@ -189,12 +160,8 @@ impl<'a> Scanner<'a> {
     #[inline]
     fn peek(&mut self) -> Option<u8> {
         let bytes = self.text.as_bytes();
-        loop {
-            match bytes.get(self.at) {
-                Some(b' ' | b'\t' | b'\n' | b'\r') => self.at += 1,
-                other => return other.copied(),
-            }
-        }
+        self.at = token::space(bytes, self.at);
+        bytes.get(self.at).copied()
     }
 
     #[inline]
@@ -237,71 +204,9 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// From behind the opening quote to behind the closing one; whether there were escapes.
-    #[inline]
-    fn string_rest(&mut self) -> Result<bool> {
-        let bytes = self.text.as_bytes();
-        let mut has_escapes = false;
-        loop {
-            let rest = bytes.get(self.at..).unwrap_or_default();
-            match memchr2(b'"', b'\\', rest) {
-                None => return self.fail("a string without end"),
-                Some(found) if rest[found] == b'"' => {
-                    self.at += found + 1;
-                    return Ok(has_escapes);
-                }
-                Some(found) => {
-                    self.at += found + 2;
-                    has_escapes = true;
-                }
-            }
-        }
-    }
-
-    fn number_rest(&mut self) -> Result<()> {
-        let bytes = self.text.as_bytes();
-        if bytes.get(self.at) == Some(&b'-') {
-            self.at += 1;
-        }
-        if bytes.get(self.at) == Some(&b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if bytes.get(self.at) == Some(&b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if let Some(b'e' | b'E') = bytes.get(self.at) {
-            self.at += 1;
-            if let Some(b'+' | b'-') = bytes.get(self.at) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        Ok(())
-    }
-
-    fn digits(&mut self) -> Result<()> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        let count = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        self.at += count;
-        if count == 0 { self.fail("expected a digit") } else { Ok(()) }
-    }
-
-    fn literal(&mut self, word: &'static str, what: &'static str) -> Result<()> {
-        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
-        if rest.starts_with(word.as_bytes()) {
-            self.at += word.len();
-            Ok(())
-        } else {
-            self.fail(what)
-        }
-    }
-
     #[cold]
     fn fail<T>(&self, what: &'static str) -> Result<T> {
-        Err(JsonError { position: self.at.min(self.text.len()), what })
+        Err(JsonError { position: self.at, what })
     }
 }
 

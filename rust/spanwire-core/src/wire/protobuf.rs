@@ -145,6 +145,20 @@ impl<'a> Value<'a> {
     /// Reads an encoded `google.protobuf.Value`.
     #[inline]
     pub fn read(encoded: &'a [u8]) -> Result<Self> {
+        // Nearly always it is one field, text or list, that goes to the end.
+        if let [kind @ (tag::TEXT | tag::LIST), body @ ..] = encoded {
+            let mut body = Fields::of(body);
+            if let Ok(length) = body.varint()
+                && length == body.rest.len() as u64
+            {
+                let body = body.rest;
+                return Ok(if *kind == tag::TEXT { Self::Text(body) } else { Self::List(List(body)) });
+            }
+        }
+        Self::read_fields(encoded)
+    }
+
+    fn read_fields(encoded: &'a [u8]) -> Result<Self> {
         let mut fields = Fields::of(encoded);
         let mut value = None;
         while let Some((number, payload)) = fields.next()? {
@@ -268,6 +282,16 @@ mod tests {
             }
             message.push(rest.to_le_bytes()[0]);
             prop_assert_eq!(walk(&message).unwrap(), [(1, Payload::Varint(value))]);
+        }
+
+        #[test]
+        fn the_short_way_to_read_a_value_reads_the_same(
+            kind in prop::sample::select(vec![tag::TEXT, tag::LIST, tag::STRUCT]),
+            length in prop::sample::select(vec![0_u8, 1, 2, 3, 0x83]),
+            rest in prop::collection::vec(any::<u8>(), 0..5),
+        ) {
+            let message = [&[kind, length][..], &rest].concat();
+            prop_assert_eq!(Value::read(&message), Value::read_fields(&message));
         }
 
         #[test]
