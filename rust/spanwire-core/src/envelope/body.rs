@@ -382,6 +382,18 @@ mod tests {
     }
 
     #[test]
+    fn a_record_too_large_for_a_message_is_refused_before_it_is_written() {
+        let big = format!(r#"{{"Text":"{}"}}"#, "x".repeat(1 << 20));
+        let mods = [Mod { keys: "{}", new_values: &big, old_values: "{}" }; 260];
+        for values in [Values::Typed, Values::Json] {
+            let mut body = Body::default();
+            let error = body.append(&record(&mods), &columns(), values).unwrap_err();
+            assert!(error.to_string().contains("too large"), "{error}");
+            assert_eq!(body.buffer.capacity(), 0);
+        }
+    }
+
+    #[test]
     fn a_payload_byte_is_copied_once() {
         let columns = columns();
         let head = "tx00000007tag".len();
