@@ -184,6 +184,31 @@ def test_upsert_and_delete_do_what_the_row_needs(simulator: Simulator) -> None:
     assert changes(simulator)[2]["old"]["name"] == "a"
 
 
+def test_transactions_may_share_a_timestamp(simulator: Simulator) -> None:
+    """Where they share no row; each keeps its identity and counts, and the logs order them by id."""
+    commits = simulator.commit_together(
+        [[insert("accounts", id=n), insert("accounts", id=n + 10)] for n in range(5)]
+    )
+    assert len({commit.timestamp for commit in commits}) == 1
+    ids = [commit.transaction_id for commit in commits]
+    assert ids == sorted(set(ids))
+    assert [commit.changes for commit in commits] == [2] * 5
+    assert len({change["version"] for change in changes(simulator)}) == 10
+    with pytest.raises(ValueError, match="share a row"):
+        simulator.commit_together([[update("accounts", id=1, name="a")], [delete("accounts", id=1)]])
+    assert len(changes(simulator)) == 10
+
+
+def test_the_workload_has_shared_timestamps() -> None:
+    """Some of its transactions share one; both identities and rows stay apart."""
+    simulator = Simulator(SimulatorConfig(partitions=1))
+    simulator.workload(WorkloadConfig(changes=2000, max_mods=5))
+    found: dict[int, set[str]] = defaultdict(set)
+    for record in records(simulator):
+        found[record.commit_timestamp].add(record.transaction_id)
+    assert Counter(map(len, found.values()))[2] > 5
+
+
 def test_a_workload_replayed_gives_the_tables_rows() -> None:
     """Applied in order, the ground truth never inserts twice, and every old value is the one before."""
     simulator = Simulator(SimulatorConfig(partitions=3, churn=200, capture="NEW_ROW_AND_OLD_VALUES"))

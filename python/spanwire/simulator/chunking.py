@@ -8,6 +8,7 @@ are strings or lists; null, bool and number stand as they are.
 from __future__ import annotations
 
 import random
+import zlib
 from dataclasses import dataclass
 
 from spanwire.simulator.protobuf import Tree, decode, encode
@@ -27,13 +28,13 @@ class Chunking:
 
     def pieces(self, row: bytes, partition: str, number: int) -> list[bytes]:
         """The encoded Value as one piece or more. The same row of the same log is always cut alike."""
-        if len(row) <= self.limit and not self.chop:
-            return [row]
-        rng = random.Random(f"{self.seed}/{partition}/{number}")  # noqa: S311
+        name = f"{self.seed}/{partition}/{number}"
         if len(row) > self.limit:
-            return self._to_size(row, rng)
-        if rng.randrange(self.chop):
+            return self._to_size(row, random.Random(name))  # noqa: S311
+        # A checksum decides whether: a generator for every row would take longer than the row.
+        if not self.chop or zlib.crc32(name.encode()) % self.chop:
             return [row]
+        rng = random.Random(name)  # noqa: S311
         tree = decode(row)
         head, tail = cut(tree, rng.randrange(_size(tree) + 1))
         return [encode(head), encode(tail)]

@@ -6,6 +6,7 @@ import base64
 import random
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,15 @@ class Commit:
     changes: int
     records: int
     partitions: int
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """What one transaction does, the tag its writer gave it, and whether no user made it."""
+
+    mutations: Sequence[Mutation]
+    tag: str = ""
+    system: bool = False
 
 
 class Commits:
@@ -60,32 +70,43 @@ class Commits:
         ValueError, and nothing committed, where a table or column is unknown, a value is of another
         type, or a row is there already or missing.
         """
-        return self.commit_typed([self._checked(mutation) for mutation in mutations], tag=tag, system=system)
+        typed = [self._checked(mutation) for mutation in mutations]
+        return self.commit_typed([Transaction(typed, tag, system)])[0]
 
-    def commit_typed(self, mutations: Iterable[Mutation], *, tag: str = "", system: bool = False) -> Commit:
-        """As `commit`, for values that are typed and normal already: nothing is checked."""
+    def commit_together(self, transactions: Iterable[Iterable[Mutation]]) -> list[Commit]:
+        """Commit several transactions at one timestamp, as Spanner may where they share no row.
+
+        ValueError, and none committed, where they do, or as for `commit`.
+        """
+        typed = [Transaction([self._checked(one) for one in mutations]) for mutations in transactions]
+        rows: Counter[tuple[Any, ...]] = Counter()
+        for transaction in typed:
+            rows.update({(one.table, *self._key(one)) for one in transaction.mutations})
+        if rows and max(rows.values()) > 1:
+            raise ValueError("transactions of one timestamp must not share a row")
+        return self.commit_typed(typed)
+
+    def commit_typed(self, transactions: Sequence[Transaction]) -> list[Commit]:
+        """Commit transactions at one timestamp, of values that are typed and normal already.
+
+        Nothing is checked but that rows are there, or not there, as they must be.
+        """
         with self._lock:
             self._rows.begin()
             try:
-                applied = [self._rows.apply(self._tables[one.table], one) for one in mutations]
+                applied = [self._applied(transaction.mutations) for transaction in transactions]
             except BaseException:
                 self._rows.undo()
                 raise
             at = self._clock.tick()
-            transaction = base64.b64encode(b"%019d" % self._ids.randrange(10**18, 10**19)).decode()
-            records = self._records([one for one in applied if one is not None], at, transaction)
-            total = sum(map(len, records.values()))
-            for token, own in records.items():
-                own[-1].is_last = True
-                for record in own:
-                    record.records_in_transaction = total
-                    record.partitions_in_transaction = len(records)
-                    record.tag, record.system = tag, system
-                self._logs[token].append(at, [self._encoder.data(record) for record in own])
-            changes = sum(len(record.mods) for own in records.values() for record in own)
-            self._history.add([record for own in records.values() for record in own])
-            self._count(changes)
-            return Commit(at, transaction, changes, total, len(records))
+            # At one timestamp the records lie in the order of their transactions' ids.
+            ids = sorted(self._id() for _ in transactions)
+            done = [
+                self._write(changes, transaction, at, name)
+                for changes, transaction, name in zip(applied, transactions, ids, strict=True)
+            ]
+            self._count(sum(commit.changes for commit in done))
+            return done
 
     def split(self, token: str, parts: int = 2) -> Event:
         """Split a live partition now."""
@@ -119,6 +140,30 @@ class Commits:
             log.wake()
 
     # -------------------------------------------------------------- within
+
+    def _applied(self, mutations: Iterable[Mutation]) -> list[Change]:
+        applied = (self._rows.apply(self._tables[one.table], one) for one in mutations)
+        return [change for change in applied if change is not None]
+
+    def _id(self) -> str:
+        return base64.b64encode(b"%019d" % self._ids.randrange(10**18, 10**19)).decode()
+
+    def _write(self, changes: list[Change], transaction: Transaction, at: int, name: str) -> Commit:
+        """The transaction's records to the logs of their partitions, and to the history."""
+        records = self._records(changes, at, name)
+        total = sum(map(len, records.values()))
+        for token, own in records.items():
+            own[-1].is_last = True
+            for record in own:
+                record.records_in_transaction = total
+                record.partitions_in_transaction = len(records)
+                record.tag, record.system = transaction.tag, transaction.system
+            self._logs[token].append(at, [self._encoder.data(record) for record in own])
+        self._history.add([record for own in records.values() for record in own])
+        return Commit(at, name, len(changes), total, len(records))
+
+    def _key(self, mutation: Mutation) -> tuple[Any, ...]:
+        return tuple(mutation.values[name] for name in self._tables[mutation.table].key_names)
 
     def _checked(self, mutation: Mutation) -> Mutation:
         table = self._tables.get(mutation.table)

@@ -97,6 +97,10 @@ class Simulator:
         """Commit as one transaction. ValueError, and nothing committed, where one cannot be."""
         return self._commits.commit(mutations, tag=tag, system=system)
 
+    def commit_together(self, transactions: Iterable[Iterable[Mutation]]) -> list[Commit]:
+        """Commit several transactions, which share no row, at one timestamp. ValueError as for `commit`."""
+        return self._commits.commit_together(transactions)
+
     def workload(self, config: WorkloadConfig, *, progress: Callable[[int], None] | None = None) -> Done:
         """Commit generated transactions until there are as many changes as wanted; blocks.
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
-from spanwire.simulator.commits import Commits
+from spanwire.simulator.commits import Commits, Transaction
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.records import Row
 from spanwire.simulator.rows import Mutation
@@ -31,7 +31,7 @@ class WorkloadConfig:
     """How much and how fast."""
 
     changes: int = 1000
-    """At least so many changes; the last transaction may go over by its own size."""
+    """So many changes, exactly."""
     rate: float = 0.0
     """Changes a second; 0: as fast as they can be made."""
     max_mods: int = 40
@@ -74,23 +74,35 @@ class Workload:
         began = time.monotonic()
         changes = transactions = last = 0
         while changes < config.changes:
-            size = min(self._rng.randint(1, config.max_mods), config.changes - changes)
-            commit = self._commits.commit_typed(self._transaction(size, config), tag=self._tag())
-            changes, transactions, last = changes + commit.changes, transactions + 1, commit.timestamp
+            made = self._transactions(config, config.changes - changes)
+            commits = self._commits.commit_typed(made)
+            committed = sum(commit.changes for commit in commits)
+            changes += committed
+            transactions += len(commits)
+            last = commits[0].timestamp
             if progress is not None:
-                progress(commit.changes)
+                progress(committed)
             if config.rate:
                 ahead = began + changes / config.rate - time.monotonic()
                 if ahead > 0:
                     time.sleep(ahead)
         return Done(changes, transactions, last, time.monotonic() - began)
 
-    def _tag(self) -> str:
-        return self._rng.choice(("", "", "", "checkout", "nightly-é"))
-
-    def _transaction(self, size: int, config: WorkloadConfig) -> list[Mutation]:
-        mutations: list[Mutation] = []
+    def _transactions(self, config: WorkloadConfig, most: int) -> list[Transaction]:
+        """One, or now and then two that share no row and will share a timestamp."""
         touched: set[tuple[Any, ...]] = set()
+        made: list[Transaction] = []
+        for _ in range(2 if self._rng.random() < 0.05 else 1):
+            size = min(self._rng.randint(1, config.max_mods), most)
+            most -= size
+            if size:
+                tag = self._rng.choice(("", "", "", "checkout", "nightly-é"))
+                system = self._rng.random() < 0.02
+                made.append(Transaction(self._mutations(size, touched, config), tag, system))
+        return made
+
+    def _mutations(self, size: int, touched: set[tuple[Any, ...]], config: WorkloadConfig) -> list[Mutation]:
+        mutations: list[Mutation] = []
         while size:
             rows = self._rng.choice(self._tables)
             # A run of one kind, so that records carry several mods; one transaction in a few mixes.
