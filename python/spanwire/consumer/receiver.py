@@ -42,7 +42,7 @@ class Receiver:
         """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (changes := self._take_ready()):
-            left = _left(deadline)
+            left = left_until(deadline)
             if self._open().poll(round(min(left, self._patience()) * 1000)):
                 self._take_messages()
             elif left <= 0:
@@ -54,7 +54,7 @@ class Receiver:
         """As `receive`, for asyncio."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not (changes := self._take_ready()):
-            left = _left(deadline)
+            left = left_until(deadline)
             if await self._readable(min(left, self._patience())):
                 self._take_messages()
             elif left <= 0:
@@ -163,6 +163,6 @@ class Receiver:
         raise NotImplementedError
 
 
-def _left(deadline: float | None) -> float:
+def left_until(deadline: float | None) -> float:
     """Seconds until then; a day where there is no end, as every wait is taken up again."""
     return _DAY_S if deadline is None else max(0.0, deadline - time.monotonic())

@@ -12,7 +12,7 @@ import zmq
 from spanwire._core import Change, Timestamp
 from spanwire.consumer.facts import tick_topics
 from spanwire.consumer.inbox import Inbox
-from spanwire.consumer.receiver import Receiver
+from spanwire.consumer.receiver import Receiver, left_until
 from spanwire.errors import Gap
 
 _log = logging.getLogger("spanwire.consumer")  # a library: whoever uses it decides where it goes
@@ -76,12 +76,26 @@ class Subscriber(Receiver):
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while self._inbox.baselines < len(self._endpoints):
-            left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            if self._open().poll(None if left is None else round(left * 1000)):
+            left = left_until(deadline)
+            if self._open().poll(round(min(left, self._patience()) * 1000)):
                 self._take_messages()
+            elif left <= 0:
+                return False
+            self._look_around()
         return True
+
+    def _patience(self) -> float:
+        return _STALE_TICKS * self._inbox.interval_s
+
+    def _look_around(self) -> None:
+        """Silence is logged once; ZeroMQ goes on trying to connect."""
+        if self.stale == self._said_stale:
+            return
+        self._said_stale = not self._said_stale
+        if self._said_stale:
+            _log.warning("no relay is heard on %s: changes may be late", ", ".join(self._endpoints))
+        else:
+            _log.info("the relay is heard again on %s", ", ".join(self._endpoints))
 
     def _take(self, frames: list[bytes]) -> None:
         if self._inbox.take(frames):

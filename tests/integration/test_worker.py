@@ -1,0 +1,56 @@
+"""Workers that share what a push output spreads, on real sockets."""
+
+from __future__ import annotations
+
+import time
+
+from support.change_records import data_change, message
+
+from spanwire import Worker
+from spanwire._core import Output, Pipeline, Timestamp
+
+T0 = Timestamp.parse("2026-11-23T10:00:00Z")
+
+
+def rows(count: int) -> list[bytes]:
+    """Messages with one change each, keys from 0."""
+    return [
+        message(data_change(f"2026-11-23T10:00:01.{one:09d}Z", [({"Id": str(one)}, {"Name": "n"}, {})]))
+        for one in range(count)
+    ]
+
+
+def test_workers_share_the_work_and_lose_none() -> None:
+    """Each change comes to one of them."""
+    output = Output("push", ["tcp://127.0.0.1:*"], options={"batch_changes": 5})
+    with (
+        Pipeline("shop", "all", [output]) as pipeline,
+        Worker(pipeline.endpoints[0]) as one,
+        Worker(pipeline.endpoints[0]) as two,
+    ):
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        shares: list[list[int]] = [[], []]
+        for row in rows(300):
+            partition.push([row])
+        deadline = time.monotonic() + 20
+        while sum(map(len, shares)) < 300:
+            assert time.monotonic() < deadline, shares
+            for share, worker in zip(shares, (one, two), strict=True):
+                share += [change.keys["Id"] for change in worker.receive(0.02)]
+        assert sorted(shares[0] + shares[1]) == list(range(300))
+        assert all(shares), "one did all the work"
+
+
+async def test_a_worker_receives_on_an_event_loop() -> None:
+    """The same by areceive and async for."""
+    output = Output("push", ["tcp://127.0.0.1:*"])
+    with Pipeline("shop", "all", [output]) as pipeline, Worker(pipeline.endpoints[0][0]) as worker:
+        assert await worker.areceive(0.05) == []
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        partition.push(rows(3))
+        found: list[int] = []
+        async for change in worker:
+            found.append(change.keys["Id"])
+            if len(found) == 3:
+                break
+        assert found == [0, 1, 2]
