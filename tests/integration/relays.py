@@ -34,7 +34,7 @@ def settings(database: EmulatorDatabase, folder: Path, host: str = "", **source:
                 "stream": "everything",
                 "emulator_host": host or database.host,
                 "heartbeat_ms": 100,
-                "connect_timeout_s": 5,
+                "connect_timeout_s": 30,
                 **source,
             },
             "store": {"path": str(folder / "progress.db"), "interval_ms": 50},

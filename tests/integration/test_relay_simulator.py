@@ -27,7 +27,7 @@ def settings(simulator: Simulator, folder: Path, host: str = "", **source: Any) 
                 "stream": config.stream,
                 "emulator_host": host or simulator.address,
                 "heartbeat_ms": 1000,
-                "connect_timeout_s": 5,
+                "connect_timeout_s": 30,
                 **source,
             },
             "store": {"path": str(folder / "progress.db"), "interval_ms": 100},
