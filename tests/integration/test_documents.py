@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -154,7 +155,8 @@ def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
     ],
 )
 def test_programs_in_the_documents_run(path: Path, text: str, tmp_path: Path) -> None:
-    """As they stand, in a process of their own."""
+    """As they stand, in a process of their own, with the published schema beside them."""
+    shutil.copy(ROOT / "python" / "spanwire" / "envelope.capnp", tmp_path)
     done = subprocess.run(
         [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
