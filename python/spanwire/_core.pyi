@@ -4,7 +4,26 @@ from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
+__all__ = [
+    "Change",
+    "ChildPartitions",
+    "Message",
+    "Output",
+    "Partition",
+    "Pipeline",
+    "Pushed",
+    "RecordReader",
+    "RecordVersion",
+    "Resume",
+    "Timestamp",
+    "Window",
+    "__version__",
+    "_debug_build",
+    "reassemble",
+]
+
 __version__: str
+_debug_build: bool
 
 @final
 class Timestamp:
@@ -21,10 +40,10 @@ class Timestamp:
     @property
     def nanos(self) -> int: ...
     def __str__(self) -> str: ...  # always nine fraction digits
-    def __lt__(self, other: Timestamp) -> bool: ...
-    def __le__(self, other: Timestamp) -> bool: ...
-    def __gt__(self, other: Timestamp) -> bool: ...
-    def __ge__(self, other: Timestamp) -> bool: ...
+    def __lt__(self, other: Timestamp, /) -> bool: ...
+    def __le__(self, other: Timestamp, /) -> bool: ...
+    def __gt__(self, other: Timestamp, /) -> bool: ...
+    def __ge__(self, other: Timestamp, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 @final
@@ -40,7 +59,10 @@ class RecordVersion:
     @property
     def number(self) -> int: ...
     def __str__(self) -> str: ...  # <timestamp>/<transaction>/<sequence>/<mod>
-    def __lt__(self, other: RecordVersion) -> bool: ...
+    def __lt__(self, other: RecordVersion, /) -> bool: ...
+    def __le__(self, other: RecordVersion, /) -> bool: ...
+    def __gt__(self, other: RecordVersion, /) -> bool: ...
+    def __ge__(self, other: RecordVersion, /) -> bool: ...
     def __hash__(self) -> int: ...
 
 # ---------------------------------------------------------------- relay side
@@ -89,7 +111,7 @@ class Pipeline:
         epoch: int,
         start: Timestamp,
         resumed: bool = False,
-        parents: Sequence[str] = (),
+        parents: Sequence[str] = ...,
     ) -> Partition:
         """Open a partition under an epoch. `start`: where its query starts (inclusive). `resumed`:
         everything up to and including `start` was handed over under an earlier epoch."""

@@ -29,7 +29,7 @@ class Kind:
     values: tuple[Any, ...]
     may_be_key: bool = True
     null_elements: bool = False
-    """Whether arrays may hold NULL, which comes as the string "NULL"; the emulator dies of it in other types."""
+    """Whether arrays may hold NULL, which comes as the string "NULL"; of others the emulator dies."""
 
     def ddl(self, dialect: Dialect, *, array: bool = False) -> str:
         """The type in DDL."""

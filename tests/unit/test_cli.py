@@ -186,6 +186,7 @@ def test_tail_refuses_a_wrong_endpoint() -> None:
 def test_check_leaves_nothing_behind(tmp_path: Path) -> None:
     """A store that was not there before is not there after."""
     path = write(tmp_path / "relay.toml", source='connect_timeout_s = 1\nemulator_host = "127.0.0.1:1"\n')
-    path.write_text(path.read_text().replace('kind = "memory"', f'kind = "sqlite"\npath = "{tmp_path}/progress.db"'))
+    store = f'kind = "sqlite"\npath = "{tmp_path}/progress.db"'
+    path.write_text(path.read_text().replace('kind = "memory"', store))
     assert len(fails(spanwire("check", str(path)), 1)) == 1
     assert list(tmp_path.iterdir()) == [path]

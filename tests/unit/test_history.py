@@ -15,6 +15,7 @@ Lines = list[str]
 
 
 def change(second: int, key: int, sequence: int = 0, number: int = 0, new: str = "x") -> str:
+    """A canonical line."""
     version = f"2026-11-23T10:00:{second:02d}.000000000Z/tx{second}/{sequence:08d}/{number}"
     fields = {"version": version, "table": "t", "mod_type": "UPDATE", "keys": {"Id": str(key)}}
     return json.dumps(fields | {"new": {"Name": new}, "old": {}}, sort_keys=True)
@@ -24,6 +25,7 @@ COMMITTED = [change(s, s % 3) for s in range(20)] + [change(30, 1, number=9), ch
 
 
 def judge(tmp_path: Path, delivered: Lines, committed: Lines = COMMITTED) -> Comparison:
+    """Compare two histories."""
     for name, lines in (("committed", committed), ("delivered", delivered)):
         (tmp_path / name).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return compare(tmp_path / "committed", tmp_path / "delivered")

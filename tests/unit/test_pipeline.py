@@ -18,10 +18,12 @@ T0 = Timestamp.parse("2026-11-23T10:00:00Z")
 
 
 def stamp(second: int, nanos: int = 0) -> str:
+    """A timestamp as Spanner writes it."""
     return f"2026-11-23T10:00:{second:02d}.{nanos:09d}Z"
 
 
 def insert(second: int, *ids: int, **more: str) -> object:
+    """A row with one insert record."""
     return data_change(stamp(second), [({"Id": str(i)}, {"Name": f"n{i}"}, {}) for i in ids], **more)
 
 
@@ -36,15 +38,18 @@ class Listener:
         self.tick()
 
     def next(self, timeout: float = 10.0) -> Message:
+        """The next message."""
         assert self.socket.poll(timeout * 1000), "nothing arrived"
         return Message.decode(self.socket.recv_multipart())
 
     def tick(self) -> Message:
+        """The next tick."""
         while (found := self.next()).kind != "tick":
             pass
         return found
 
     def other(self) -> Message:
+        """The next message that is no tick."""
         while (found := self.next()).kind == "tick":
             self.ticks.append(found)
         return found
@@ -52,6 +57,7 @@ class Listener:
 
 @pytest.fixture(params=["typed", "json"])
 def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
+    """One pub output, with values in either form."""
     output = Output("pub", ["tcp://127.0.0.1:*"], values=request.param)
     with Pipeline("shop", "all", [output], options={"tick_ms": 20}) as pipeline:
         yield pipeline
@@ -59,16 +65,19 @@ def pipeline(request: pytest.FixtureRequest) -> Iterator[Pipeline]:
 
 @pytest.fixture
 def listener(pipeline: Pipeline) -> Iterator[Listener]:
+    """Who hears all of it."""
     listener = Listener(pipeline.endpoints[0][0])
     yield listener
     listener.socket.close(0)
 
 
 def open_partition(pipeline: Pipeline, token: str = "token", **more: object) -> Partition:
+    """A partition from T0 on, under epoch 7."""
     return pipeline.partition(token, dialect="googlesql", epoch=7, start=T0, **more)  # type: ignore[arg-type]
 
 
 def wait_for(condition: object, timeout: float = 10.0) -> None:
+    """Wait for what happens on other threads."""
     deadline = time.monotonic() + timeout
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < deadline, "it did not come about"

@@ -53,8 +53,8 @@ class Ownership:
     """It, or a parent, was followed before under another relay process: its flows are owed from 0."""
     behind: Timestamp | None = None
     """How far the partition was complete under the epoch before; None where there was none."""
-    older: Ownership | None = None
-    """The epoch before, where the same process had it: its last messages may still be told of."""
+    older: dict[int, Ownership] = field(default_factory=dict)
+    """Epochs before, where the same process had it: their last messages may still be told of."""
     starts_at: Timestamp | None = None
     """Where this epoch started; None until a tick told it."""
     positions: dict[bytes, Timestamp | None] = field(default_factory=dict)
@@ -118,7 +118,7 @@ class Partitions:
 
     def _reached(self, owner: Ownership) -> Timestamp | None:
         """Its position; while there is none, how far it had come when this epoch started."""
-        before = owner.behind if owner.older is not None else None
+        before = owner.behind if owner.older else None
         return self._complete(owner) or before or owner.starts_at or owner.behind
 
     def _is_over(self, owner: Ownership) -> bool:
@@ -143,23 +143,30 @@ class Partitions:
         if owner is None:
             owner = self._owners[partition] = Ownership(partition, epoch, incarnation)
         elif epoch > owner.epoch:
-            same = incarnation == owner.incarnation
-            behind, owner.older = self._reached(owner), None
-            owner = self._owners[partition] = Ownership(
-                partition,
-                epoch,
-                incarnation,
-                inherited=owner.inherited or not same,
-                behind=behind,
-                older=owner if same else None,
-            )
+            owner = self._owners[partition] = self._succeed(owner, epoch, incarnation)
             self._gone.pop(partition, None)
         elif incarnation != owner.incarnation:
             return None
         elif epoch < owner.epoch:
-            older = owner.older
-            return older if older is not None and older.epoch == epoch else None
+            older = Ownership(
+                partition, epoch, incarnation, inherited=owner.inherited, newcomers=owner.newcomers
+            )
+            return owner.older.setdefault(epoch, older)
         return owner
+
+    def _succeed(self, owner: Ownership, epoch: int, incarnation: int) -> Ownership:
+        """The next ownership of its partition."""
+        same = incarnation == owner.incarnation
+        new = Ownership(
+            owner.id,
+            epoch,
+            incarnation,
+            inherited=owner.inherited or not same,
+            behind=self._reached(owner),
+            older={**owner.older, owner.epoch: owner} if same else {},
+        )
+        owner.older = {}
+        return new
 
     def heard(self, tick: Tick) -> Sender | None:
         """The sender of a tick; None where this very tick came before."""
@@ -198,7 +205,8 @@ class Partitions:
                 owner.starts_at = told.starts_at
                 behind = self._inherit(owner, told)
                 # In one process the heads account for all that was sent, as long as no tick was lost.
-                if owner.older is None or owner.older.starts_at is None or sender.skipped:
+                unheard = not owner.older or owner.older[max(owner.older)].starts_at is None
+                if unheard or sender.skipped:
                     behind.append(owner.behind)
                 known = [one for one in behind if one is not None and one < told.starts_at]
                 if known:

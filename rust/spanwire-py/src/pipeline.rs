@@ -8,7 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
-use spanwire_core::pipeline::{self, DEFAULT_TOPIC, OnUndecodable, PartitionSettings, Settings};
+use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
 use crate::errors::{detached, raise};
 use crate::output::{Options, Output};
@@ -23,7 +23,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic=DEFAULT_TOPIC, on_undecodable="stop", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", options=None))]
     fn new(
         py: Python<'_>,
         database: String,
