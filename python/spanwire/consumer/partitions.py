@@ -102,12 +102,15 @@ class Partitions:
         """The senders of a relay process that were heard."""
         return self._heard.get(incarnation, set())
 
+    def _all_heard(self, incarnation: int) -> bool:
+        """Whether as many senders were heard as ever; who listens to some of them only never hears more."""
+        return len(self._names(incarnation)) >= min(self._most, self._sizes.get(incarnation, 1))
+
     def _complete(self, owner: Ownership) -> Timestamp | None:
         """A partition's position over all senders; None where one has told none."""
         least: Timestamp | None = None
         names = self._names(owner.incarnation)
-        # Who listens to some of the senders only has never heard more of them.
-        if len(names) < min(self._most, self._sizes.get(owner.incarnation, 1)):
+        if not self._all_heard(owner.incarnation):
             return None
         for name in names:
             position = owner.positions.get(name)
@@ -123,7 +126,7 @@ class Partitions:
 
     def _is_over(self, owner: Ownership) -> bool:
         """All senders have told its end, or those that have not were heard too late for that."""
-        told_by_all = owner.ended >= self._names(owner.incarnation)
+        told_by_all = owner.ended >= self._names(owner.incarnation) and self._all_heard(owner.incarnation)
         return bool(owner.ended) and (told_by_all or owner.silence > _LAG * len(self.senders))
 
     def owes_from_zero(self, owner: Ownership, sender: bytes | None = None) -> bool:
@@ -276,7 +279,7 @@ class Partitions:
             owner.silence += 1
             if owner.silence > patience:
                 over.append(owner)
-                if not self._is_over(owner) and owner.positions:
+                if not self._is_over(owner) and self._reached(owner) is not None:
                     missing.append(owner.lost(self._reached(owner), None))
             elif self._is_over(owner) and all(
                 one in self._owners or one in self._gone for one in owner.children
