@@ -14,7 +14,7 @@ from property.relay_model import ROUND, RelayModel, Sent, at
 from spanwire.consumer.facts import Missing, Tick, tick_topics
 from spanwire.consumer.flows import Flows
 
-QUIET = 250  # ticks until the consumer gives up what nobody speaks of any more
+QUIET = 400  # ticks until the consumer gives up what nobody speaks of any more
 TOPICS = ["db/s/a/", "db/s/b/", "db/s/c/"]
 
 

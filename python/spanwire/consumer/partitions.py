@@ -274,7 +274,8 @@ class Partitions:
         """Set aside what has ended and whose children are known, and what nobody speaks of any more."""
         missing: list[Missing] = []
         over: list[Ownership] = []
-        patience = _PATIENCE * len(self.senders)
+        active = {owner.incarnation for owner in self._owners.values()}
+        patience = _PATIENCE * sum(1 for incarnation, _ in self.senders if incarnation in active)
         for owner in self._owners.values():
             owner.silence += 1
             if owner.silence > patience:
