@@ -22,8 +22,9 @@ help: ## List the targets
 	@touch $@
 
 build: .venv/.installed ## Build the extension (release) and leave the command at .venv/bin/spanwire
-	@. $(BIN)/activate && maturin develop --release --locked --quiet --skip-install
-	@test -x $(BIN)/spanwire -a $(BIN)/spanwire -nt pyproject.toml || (. $(BIN)/activate && maturin develop --release --locked --quiet)
+	@. $(BIN)/activate && export PIP_QUIET=1 && if test -x $(BIN)/spanwire; \
+	  then maturin develop --release --locked --quiet --skip-install; \
+	  else maturin develop --release --locked --quiet; fi
 
 demo: build ## Run relay, simulator and two consumers; verify what arrived; say how fast
 	$(BIN)/spanwire demo
@@ -59,8 +60,10 @@ bench: build ## Measure the core and its peers
 	$(BIN)/python -m pytest -q benches
 
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS (needs a nightly compiler and cargo-fuzz)
-	cd rust/fuzz && for target in $$(cargo +nightly fuzz list); do \
-	  cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; done
+	cd rust/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \
+	  mkdir -p corpus/$$target && \
+	  cargo +nightly fuzz run --fuzz-dir . $$target $$(ls -d corpus/$$target seeds/$$target 2>/dev/null) -- \
+	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; done
 
 docs: .venv/.installed ## Build the documentation into site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock

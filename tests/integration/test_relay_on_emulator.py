@@ -120,6 +120,10 @@ class Consuming:
                 self.twice.append(version)
             self.got[version] = (table, mod_type, values)
 
+    def join(self) -> None:
+        """Wait for the end of what was told to end."""
+        self._thread.join()
+
     def wait_for(self, versions: set[str], timeout: float = 60) -> None:
         """Until all of these have come."""
         deadline = time.monotonic() + timeout
@@ -128,16 +132,25 @@ class Consuming:
             time.sleep(0.05)
 
 
-def subscribed(subscriber: Subscriber, stop: threading.Event) -> Consuming:
-    """What a Subscriber hands over."""
+@contextmanager
+def subscribed(endpoint: str, gaps: list[Gap] | None = None) -> Iterator[Consuming]:
+    """What a Subscriber hands over. Without `gaps` there may be none."""
+    stop = threading.Event()
+    with Subscriber(endpoint, on_gap=None if gaps is None else gaps.append) as subscriber:
+        assert subscriber.wait_joined(20)
 
-    def changes() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
-        while not stop.is_set():
-            for change in subscriber.receive(0.1):
-                values = {"keys": change.keys, "new": change.new, "old": change.old}
-                yield str(change.version), change.table, change.mod_type, values
+        def changes() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
+            while not stop.is_set():
+                for change in subscriber.receive(0.1):
+                    values = {"keys": change.keys, "new": change.new, "old": change.old}
+                    yield str(change.version), change.table, change.mod_type, values
 
-    return Consuming(changes)
+        consuming = Consuming(changes)
+        try:
+            yield consuming
+        finally:
+            stop.set()
+            consuming.join()
 
 
 @contextmanager
@@ -152,15 +165,20 @@ def plain(endpoint: str) -> Iterator[Consuming]:
 
     def changes() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
         for line in lines:
+            if not line.endswith(b"\n"):
+                return  # killed while it wrote
             change = json.loads(line)
             values = {place: change[place] for place in ("keys", "new", "old")}
             yield change["version"], change["table"], change["mod_type"], values
 
+    consuming = Consuming(changes)
     try:
-        yield Consuming(changes)
+        yield consuming
     finally:
         process.kill()
-        process.communicate()
+        process.wait()
+        consuming.join()
+        lines.close()
 
 
 def write_for(database: EmulatorDatabase, seconds: float, seed: int) -> None:
@@ -199,31 +217,26 @@ def test_every_consumer_gets_what_the_official_client_returns(
     database: EmulatorDatabase, tmp_path: Path
 ) -> None:
     """Typed and JSON values, by Subscriber and by a consumer written from the schema alone, over churn."""
-    stop = threading.Event()
     with (
         running(database, tmp_path) as relay,
-        Subscriber(relay.endpoints["typed"]) as typed,
-        Subscriber(relay.endpoints["json"]) as untyped,
+        subscribed(relay.endpoints["typed"]) as typed,
+        subscribed(relay.endpoints["json"]) as untyped,
         plain(relay.endpoints["typed"]) as plain_typed,
         plain(relay.endpoints["json"]) as plain_json,
     ):
-        assert typed.wait_joined(20)
-        assert untyped.wait_joined(20)
-        consumers = [subscribed(typed, stop), subscribed(untyped, stop)]
-        # The plain consumers need no handshake of ours: a change tells that they hear.
-        start = announce(database, [*consumers, plain_typed, plain_json])
+        consumers = [typed, untyped, plain_typed, plain_json]
+        start = announce(database, consumers)
         write_for(database, 7, seed=1)
         reads = oracle.follow(database, "watch", start, now(1))
         wanted = expected.rows(oracle.data_records(reads))
-        for consumer in (*consumers, plain_typed, plain_json):
+        for consumer in consumers:
             consumer.wait_for(set(wanted))
-        stop.set()
 
     assert len(reads) > 4, "no partition ever ended"
     assert {row.mod_type for row in wanted.values()} == {"INSERT", "UPDATE", "DELETE"}
-    for consumer in consumers:
-        assert consumer.twice == []
-        compare(consumer, wanted, lambda row: row.typed)
+    assert typed.twice == untyped.twice == []
+    compare(typed, wanted, lambda row: row.typed)
+    compare(untyped, wanted, lambda row: row.typed)
     compare(plain_typed, wanted, lambda row: in_plain_json(row.typed))
     compare(plain_json, wanted, lambda row: row.sent)
 
@@ -269,12 +282,10 @@ def test_nothing_is_lost_in_silence_or_told_twice_over_restarts(
     """
     database = churning_emulator.database("googlesql", ddl("googlesql"))
     binds = {"typed": f"ipc://{tmp_path}/relay.sock"}
-    stop, gaps = threading.Event(), list[Gap]()
+    gaps: list[Gap] = []
     relay = Process(database, tmp_path, binds)
     try:
-        with Subscriber(binds["typed"], on_gap=gaps.append) as subscriber:
-            assert subscriber.wait_joined(20)
-            consumer = subscribed(subscriber, stop)
+        with subscribed(binds["typed"], gaps) as consumer:
             start = announce(database, [consumer])
             spans = []
             for seed in range(2):
@@ -291,7 +302,6 @@ def test_nothing_is_lost_in_silence_or_told_twice_over_restarts(
             reads = oracle.follow(database, "watch", start, now(1))
             wanted = expected.rows(oracle.data_records(reads))
             consumer.wait_for({version for version in wanted if version > back})
-            stop.set()
     finally:
         relay.end(signal.SIGKILL)
     assert consumer.twice == []

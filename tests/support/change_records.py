@@ -65,6 +65,13 @@ def data_change(
     )
 
 
+def together(*rows: struct_pb2.Value) -> struct_pb2.Value:
+    """The data change records of several rows in one."""
+    return _row(
+        data=[one for row in rows for one in row.list_value.values[0].list_value.values[0].list_value.values]
+    )
+
+
 def heartbeat(timestamp: str) -> struct_pb2.Value:
     """A row with a heartbeat record."""
     return _row(heartbeats=[_list(_text(timestamp))])

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 import zmq
-from support.change_records import children, data_change, heartbeat, message
+from support.change_records import children, data_change, heartbeat, message, together
 
 from spanwire._core import Message, Output, Partition, Pipeline, Timestamp, Window
 from spanwire.errors import ClosedError, ConfigError, CorruptError, SocketError, UndecodableError
@@ -252,6 +252,30 @@ def test_an_undecodable_change_goes_to_the_dead_letters() -> None:
         assert letter["table"] == "orders"
         assert b'{"Name":"n1",' in letter["raw"]
         assert pipeline.stats()["undecodable"] == 1
+        listener.socket.close(0)
+
+
+def test_a_dead_letter_takes_no_other_record_of_its_row_with_it() -> None:
+    """What can be decoded goes out as changes, before and behind it."""
+    output = Output("pub", ["tcp://127.0.0.1:*"])
+    options = {"tick_ms": 20}
+    with Pipeline("shop", "all", [output], on_undecodable="dead-letter", options=options) as pipeline:
+        listener = Listener(pipeline.endpoints[0][0])
+        partition = open_partition(pipeline)
+        row = together(*(insert(second, second, sequence=f"{second:08d}") for second in (1, 2, 3)))
+        broken = message(row).replace(b"00:02.000000000Z", b"00:62.000000000Z")
+        pushed = partition.push([broken])
+        assert (pushed.records, pushed.changes) == (3, 2)
+        ids: list[int] = []
+        letters = []
+        while len(ids) < 2 or not letters:
+            received = listener.other()
+            if received.kind == "deadLetter":
+                letters.append(received.dead_letter())
+            else:
+                ids += [change.keys["Id"] for change in received.changes()]
+        assert ids == [1, 3]
+        assert "timestamp" in letters[0]["reason"]
         listener.socket.close(0)
 
 

@@ -64,6 +64,8 @@ class Ownership:
     newcomers: set[bytes] = field(default_factory=set)
     """Senders whose baseline is older than it: its flows there are owed from 0."""
     children: tuple[PartitionId, ...] = ()
+    heirs: dict[PartitionId, Timestamp] = field(default_factory=dict)
+    """Children that another process told of, and where they went on."""
     silence: int = 0
     """Ticks since it was last told."""
 
@@ -227,9 +229,9 @@ class Partitions:
                 child.inherited = child.inherited or parent.inherited
                 continue
             child.inherited = True
-            if child.behind is None or not self._is_over(parent):
+            if child.behind is None or not (self._is_over(parent) or child.id in parent.heirs):
                 behind.append(self._reached(parent))
-            parent.ended = set(self._names(parent.incarnation))
+            parent.heirs[child.id] = told.starts_at
         return behind
 
     def advance(self, tick: Tick, sender: Sender) -> list[Missing]:
@@ -281,7 +283,8 @@ class Partitions:
             if owner.silence > patience:
                 over.append(owner)
                 if not self._is_over(owner) and self._reached(owner) is not None:
-                    missing.append(owner.lost(self._reached(owner), None))
+                    # Not all that it split into need be known: some may have ended unheard, too.
+                    missing.append(owner.lost(self._reached(owner), max(owner.heirs.values(), default=None)))
             elif self._is_over(owner) and all(
                 one in self._owners or one in self._gone for one in owner.children
             ):
@@ -299,8 +302,8 @@ class Partitions:
     def _raise_watermark(self) -> None:
         least: Timestamp | None = None
         for owner in self._owners.values():
-            if not owner.positions:
-                continue  # known by messages only: its parents hold the watermark until it is told
+            if not owner.positions or owner.heirs:
+                continue  # known by messages only, so its parents hold the watermark; or its children do
             position = self._complete(owner)
             if position is None:
                 return

@@ -265,11 +265,16 @@ impl State {
     fn take(&mut self, message: &[u8], pushed: &mut Pushed, received: Received) -> Result<()> {
         let Self { reader, records, intake, .. } = self;
         reader.message(message, &mut |row| {
-            let outcome = records.read(row, &mut |record| intake.record(&record, pushed, received));
-            match outcome {
-                Err(error @ Error::Undecodable { .. }) => intake.undecodable(error, row, pushed, received),
-                other => other,
-            }
+            records.read_each(row, &mut |read| {
+                let (error, raw) = match read {
+                    Ok(record) => match intake.record(&record, pushed, received) {
+                        Err(error @ Error::Undecodable { .. }) => (error, row),
+                        other => return other,
+                    },
+                    Err(undecodable) => (undecodable.error, undecodable.raw),
+                };
+                intake.undecodable(error, raw, pushed, received)
+            })
         })
     }
 

@@ -62,7 +62,7 @@ impl Shapes {
         let columns = if let Some(columns) = self.known.get(&*self.key) {
             Arc::clone(columns)
         } else {
-            let parsed = Columns::new(&record.table_name, wire::column_types(record.column_types)?);
+            let parsed = Columns::new(&record.table_name, wire::columns_of(record)?);
             let columns = self.shared.intern(parsed);
             if self.known.len() >= MOST {
                 self.known.clear();
