@@ -246,8 +246,7 @@ def announce(database: EmulatorDatabase, consumers: list[Consuming]) -> str:
     deadline, began = time.monotonic() + 30, now()
     while not all(any(version > began for version in list(consumer.got)) for consumer in consumers):
         assert time.monotonic() < deadline, "a consumer hears nothing"
-        row = (-1, now(), "x")
-        database.run(lambda t, row=row: t.insert("shop.orders", columns=("a", "b", "v"), values=[row]))
+        database.insert("shop.orders", ("a", "b", "v"), [(-1, now(), "x")])
         time.sleep(0.2)
     time.sleep(0.5)
     return now()

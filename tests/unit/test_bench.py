@@ -59,7 +59,7 @@ def test_the_plain_peer_makes_the_same_messages(
         relay.push(workload.messages[:3])
         relay.push(workload.messages[3:])
         relay.flush()
-        theirs = []
+        theirs: list[Message] = []
         while sum(message.count for message in theirs) < relay.changes:
             theirs.append(Message.decode(pull.recv_multipart()))
     assert {(m.topic, m.table, m.values, m.kind) for m in theirs} == {
