@@ -208,7 +208,9 @@ impl Intake {
         let version = RecordVersion::read_partly(version);
         let (transaction, sequence) = (version.transaction.clone(), version.sequence.clone());
         let commit = version.commit_timestamp;
-        if !sequence.is_empty() && self.window.contains(commit, &transaction, &sequence) {
+        // Where the version could not be read, nothing says that the record came before: it is sent again.
+        let complete = commit > Timestamp::MIN && !sequence.is_empty();
+        if complete && self.window.contains(commit, &transaction, &sequence) {
             return Ok(());
         }
         let letter = DeadLetter { version, table: table.clone(), reason: what.clone(), raw: row.to_vec() };
@@ -220,7 +222,7 @@ impl Intake {
             let message = flow.dead_letter(&letter, &self.origin, received);
             enqueue(shared, lane, flow, message)?;
         }
-        if !sequence.is_empty() {
+        if complete {
             self.last = self.last.max(Some(commit));
             self.window.admit(commit, &transaction, &sequence);
         }
