@@ -153,10 +153,13 @@ class Partitions:
         elif incarnation != owner.incarnation:
             return None
         elif epoch < owner.epoch:
-            older = Ownership(
-                partition, epoch, incarnation, inherited=owner.inherited, newcomers=owner.newcomers
-            )
-            return owner.older.setdefault(epoch, older)
+            if epoch not in owner.older:  # heard of only now: it began before the one that followed it
+                after = min((one for one in owner.older if one > epoch), default=None)
+                newer = owner if after is None else owner.older[after]
+                owner.older[epoch] = Ownership(
+                    partition, epoch, incarnation, newer.inherited, newcomers=newer.newcomers
+                )
+            return owner.older[epoch]
         return owner
 
     def _succeed(self, owner: Ownership, epoch: int, incarnation: int) -> Ownership:
