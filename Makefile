@@ -65,11 +65,13 @@ fuzz: ## Fuzz each decoder for FUZZ_SECONDS (needs a nightly compiler and cargo-
 	  cargo +nightly fuzz run --fuzz-dir . $$target $$(ls -d corpus/$$target seeds/$$target 2>/dev/null) -- \
 	    -max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 || exit 1; done
 
-docs: .venv/.installed ## Build the documentation into site/
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
-	$(BIN)/mkdocs build --strict --quiet
+docs: ## Build the documentation into site/
+	@test -x .venv-docs/bin/mkdocs || $(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --quiet --disable-pip-version-check -r requirements-docs.lock
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict --quiet
 
 wheel: .venv/.installed ## Build the wheel into dist/
+	@rm -rf target/maturin # an editable build leaves this machine's library paths there
 	. $(BIN)/activate && maturin build --release --locked --out dist
 
 schema: ## Regenerate the Rust code of envelope.capnp (needs the capnp program)
@@ -77,4 +79,4 @@ schema: ## Regenerate the Rust code of envelope.capnp (needs the capnp program)
 
 clean: ## Remove what was built
 	cargo clean
-	rm -rf .venv dist site rust/fuzz/target python/spanwire/_core*.so
+	rm -rf .venv .venv-docs dist site rust/fuzz/target python/spanwire/_core*.so

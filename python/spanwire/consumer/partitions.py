@@ -213,7 +213,7 @@ class Partitions:
                 owner.starts_at = told.starts_at
                 behind = self._inherit(owner, told)
                 # In one process the heads account for all that was sent, as long as no tick was lost.
-                unheard = not owner.older or owner.older[max(owner.older)].starts_at is None
+                unheard = all(one.starts_at is None for one in owner.older.values())
                 if unheard or sender.skipped:
                     behind.append(owner.behind)
                 known = [one for one in behind if one is not None and one < told.starts_at]
