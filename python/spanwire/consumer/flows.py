@@ -98,7 +98,7 @@ class Flows:
         for head in tick.heads:
             missing += self._head(tick, head)
         if sender.first and tick.senders == 1:  # of several, each speaks of its own flows only
-            self._settle(tick.incarnation)
+            missing += self._settle(tick)
         missing += self._partitions.advance(tick, sender)
         return missing
 
@@ -149,12 +149,18 @@ class Flows:
             return baseline, True
         return since, since == 0 or not sender.broken
 
-    def _settle(self, incarnation: int) -> None:
-        """With the baseline told, what came before the first messages of all flows is not owed."""
-        for flows in self._flows.values():
-            for (known, _, _), flow in flows.items():
-                if known == incarnation:
-                    flow.floor, flow.floor_version = 0, None
+    def _settle(self, tick: Tick) -> list[Missing]:
+        """With the baseline told, what came before the first message of a flow is owed or it is not."""
+        missing: list[Missing] = []
+        for partition, flows in self._flows.items():
+            for key, flow in flows.items():
+                if key[0] != tick.incarnation or not flow.floor:
+                    continue
+                owner = self._partitions.meet(partition, key[1], key[0])
+                if owner is not None and self._partitions.owes_from_zero(owner, tick.sender):
+                    missing.append(_missing(key, partition, Flow(0), flow.floor, flow.floor_version))
+                flow.floor, flow.floor_version = 0, None
+        return missing
 
 
 def _advance(flows: dict[tuple[int, int, str], Flow], key: tuple[int, int, str], message: Arrival) -> bool:
