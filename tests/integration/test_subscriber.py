@@ -433,6 +433,22 @@ def test_dead_letters_are_told() -> None:
     assert letters[0]["table"] == "orders"
 
 
+def test_messages_come_whole_for_who_wants_them(
+    relay: Relay, proxy: LossyProxy, subscriber: Subscriber
+) -> None:
+    """With their headers, and gaps between them; the changes can still be had."""
+    proxy.lose = lambda message: message.kind == "changes" and message.sequence == 1
+    relay.send(1, 1, 2)
+    relay.send(2, 3)
+    relay.send(3, 4)
+    (first,) = [next(subscriber.messages(10))]
+    assert (first.topic, first.count, first.table) == ("shop/all/orders/", 2, "orders")
+    assert ids(first.changes()) == [1, 2]
+    with pytest.raises(Gap):
+        next(subscriber.messages(10))
+    assert [one.count for one in subscriber.messages(0.2)] == [1]
+
+
 def test_a_silent_relay_is_logged_once(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
     """After three intervals without a tick; and again when it is back."""
     caplog.set_level(logging.INFO, "spanwire.consumer")

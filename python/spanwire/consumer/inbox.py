@@ -1,24 +1,22 @@
-"""From the frames of a socket to changes and gaps. No I/O: the sync and the asyncio way share it."""
+"""From the frames of a socket to messages and gaps. No I/O: the sync and the asyncio way share it."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer.facts import Tick
 from spanwire.consumer.flows import Flows
 from spanwire.errors import Gap
 
-Item = list[Change] | Gap
+Item = Message | Gap
 
 
 class Inbox:
     """What has arrived and has not been handed over yet, in order."""
 
-    def __init__(self, topics: Sequence[str], on_dead_letter: Callable[[dict[str, Any]], None]) -> None:
-        self._on_dead_letter = on_dead_letter
+    def __init__(self, topics: Sequence[str]) -> None:
         self._flows = Flows(topics)
         self._windows: dict[bytes, dict[str, Window]] = {}
         self._items: deque[Item] = deque()
@@ -42,12 +40,23 @@ class Inbox:
             self._tick(message)
             return True
         if message.kind in ("changes", "deadLetter"):
-            self._message(message)
+            verdict = self._flows.message(message)
+            self._items += [one.error() for one in verdict.missing]
+            if verdict.new:
+                self._items.append(message)
         return False
 
     def next(self) -> Item | None:
-        """The next changes or gap; None where there is none."""
+        """The next message or gap; None where there is none."""
         return self._items.popleft() if self._items else None
+
+    def fresh(self, message: Message) -> list[Change]:
+        """Its changes that were not handed over before; they count as handed over now."""
+        windows = self._windows.setdefault(message.partition, {})
+        window = windows.get(message.topic)
+        if window is None:
+            window = windows[message.topic] = Window()
+        return window.admit(message.changes())
 
     def _tick(self, message: Message) -> None:
         body = message.tick()
@@ -55,18 +64,3 @@ class Inbox:
         self._items += [one.error() for one in self._flows.tick(Tick.of(message, body))]
         for partition in self._flows.forget():
             self._windows.pop(partition, None)
-
-    def _message(self, message: Message) -> None:
-        verdict = self._flows.message(message)
-        self._items += [one.error() for one in verdict.missing]
-        if not verdict.new:
-            return
-        if message.kind == "deadLetter":
-            self._on_dead_letter(message.dead_letter())
-            return
-        windows = self._windows.setdefault(message.partition, {})
-        window = windows.get(message.topic)
-        if window is None:
-            window = windows[message.topic] = Window()
-        if fresh := window.admit(message.changes()):
-            self._items.append(fresh)

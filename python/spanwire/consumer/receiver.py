@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import zmq
 
 from spanwire._core import Change
 from spanwire.errors import ClosedError, ConfigError
 
+T = TypeVar("T")
 _DAY_S = 86_400.0
 _AT_ONCE = 64
 """Messages taken from the socket before what they hold is handed over."""
@@ -40,20 +41,12 @@ class Receiver:
 
     def receive(self, timeout: float | None = None) -> list[Change]:
         """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
-        deadline = None if timeout is None else time.monotonic() + timeout
-        while not (changes := self._take_ready()):
-            left = left_until(deadline)
-            if self._open().poll(round(min(left, self._patience()) * 1000)):
-                self._take_messages()
-            elif left <= 0:
-                return []
-            self._look_around()
-        return changes
+        return self._wait_for(self._take_ready, timeout) or []
 
     async def areceive(self, timeout: float | None = None) -> list[Change]:
         """As `receive`, for asyncio."""
         deadline = None if timeout is None else time.monotonic() + timeout
-        while not (changes := self._take_ready()):
+        while (changes := self._take_ready()) is None:
             left = left_until(deadline)
             if await self._readable(min(left, self._patience())):
                 self._take_messages()
@@ -61,6 +54,18 @@ class Receiver:
                 return []
             self._look_around()
         return changes
+
+    def _wait_for(self, look: Callable[[], T | None], timeout: float | None) -> T | None:
+        """What `look` finds, now or once more has come; None when `timeout` seconds have passed."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while (found := look()) is None:
+            left = left_until(deadline)
+            if self._open().poll(round(min(left, self._patience()) * 1000)):
+                self._take_messages()
+            elif left <= 0:
+                return None
+            self._look_around()
+        return found
 
     async def _readable(self, timeout: float) -> bool:
         """Wait for the socket in whatever event loop runs."""
@@ -141,8 +146,8 @@ class Receiver:
                 return
             self._take(frames)
 
-    def _take_ready(self) -> list[Change]:
-        """What is to be handed over next; [] where there is nothing."""
+    def _take_ready(self) -> list[Change] | None:
+        """What is to be handed over next; None where there is nothing."""
         if self._ready:  # left over from an iteration
             changes = list(self._ready)
             self._ready.clear()
@@ -159,7 +164,7 @@ class Receiver:
     def _take(self, frames: list[bytes]) -> None:
         raise NotImplementedError
 
-    def _next(self) -> list[Change]:
+    def _next(self) -> list[Change] | None:
         raise NotImplementedError
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import zmq
 
-from spanwire._core import Change, Timestamp
+from spanwire._core import Change, Message, Timestamp
 from spanwire.consumer.facts import tick_topics
 from spanwire.consumer.inbox import Inbox
 from spanwire.consumer.receiver import Receiver, left_until
@@ -50,7 +50,8 @@ class Subscriber(Receiver):
         super().__init__(zmq.SUB, endpoints, receive_high_water_mark)
         topics = [topics] if isinstance(topics, str) else list(topics)
         self._on_gap = on_gap
-        self._inbox = Inbox(topics, _warn if on_dead_letter is None else on_dead_letter)
+        self._on_dead_letter = on_dead_letter or _warn
+        self._inbox = Inbox(topics)
         self._ticked_at = time.monotonic()
         self._said_stale = False
         # Connected first and ticks last: subscriptions travel in this order, so once a tick arrives,
@@ -101,14 +102,29 @@ class Subscriber(Receiver):
         if self._inbox.take(frames):
             self._ticked_at = time.monotonic()
 
-    def _next(self) -> list[Change]:
-        while (item := self._inbox.next()) is not None:
-            if not isinstance(item, Gap):
-                return item
+    def messages(self, timeout: float | None = None) -> Iterator[Message]:
+        """Whole messages instead of their changes: for who routes, counts or audits.
+
+        Of kind "changes" or "deadLetter", each once, with gaps told as ever; a change that was sent
+        twice is in both messages. Ends when none comes within `timeout` seconds.
+        """
+        while (message := self._wait_for(self._next_message, timeout)) is not None:
+            yield message
+
+    def _next(self) -> list[Change] | None:
+        while (message := self._next_message()) is not None:
+            if message.kind == "deadLetter":
+                self._on_dead_letter(message.dead_letter())
+            elif fresh := self._inbox.fresh(message):
+                return fresh
+        return None
+
+    def _next_message(self) -> Message | None:
+        while isinstance(item := self._inbox.next(), Gap):
             if self._on_gap is None:
                 raise item
             self._on_gap(item)
-        return []
+        return item
 
 
 def _warn(letter: dict[str, Any]) -> None:

@@ -31,6 +31,6 @@ class Worker(Receiver):
         if message.kind == "changes":
             self._changes += message.changes()
 
-    def _next(self) -> list[Change]:
+    def _next(self) -> list[Change] | None:
         changes, self._changes = self._changes, []
-        return changes
+        return changes or None
