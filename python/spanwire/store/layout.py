@@ -10,6 +10,7 @@ from typing import Any
 from spanwire._core import Timestamp
 from spanwire.errors import StoreError
 from spanwire.records import PartitionRecord, State, StreamIdentity
+from spanwire.store.rules import epoch_before_the_first
 
 VERSION = 1
 APPLICATION_ID = 0x53_50_57_52
@@ -74,8 +75,8 @@ def _create(database: sqlite3.Connection, identity: StreamIdentity) -> None:
     for statement in _CREATE:
         database.execute(statement)
     database.execute(
-        "INSERT INTO stream VALUES (?, ?, ?, ?, 0)",
-        (identity.project, identity.instance, identity.database, identity.stream),
+        "INSERT INTO stream VALUES (?, ?, ?, ?, ?)",
+        (identity.project, identity.instance, identity.database, identity.stream, epoch_before_the_first()),
     )
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     database.execute(f"PRAGMA user_version = {VERSION}")

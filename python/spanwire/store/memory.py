@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
-from spanwire.store.rules import already_initialised, check_acquirable, fenced
+from spanwire.store.rules import already_initialised, check_acquirable, epoch_before_the_first, fenced
 
 
 class MemoryStore:
@@ -17,7 +17,7 @@ class MemoryStore:
         self._identity = identity
         self._lock = threading.Lock()
         self._partitions: dict[str, PartitionRecord] = {}
-        self._epoch = 0
+        self._epoch = epoch_before_the_first()
 
     @property
     def identity(self) -> StreamIdentity:

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import time
+
 from spanwire.errors import FencedError, StoreError
 from spanwire.records import PartitionRecord, State, short_token
+
+
+def epoch_before_the_first() -> int:
+    """Where a new store begins to count: the milliseconds since 1970.
+
+    Consumers outlive stores. A store that was begun anew must not repeat epochs that they know from the
+    one before, which has counted up from an earlier time, and far slower than a thousand a second.
+    """
+    return time.time_ns() // 1_000_000
 
 
 def fenced(token: str, state: State, epoch: int | None, known: PartitionRecord | None) -> FencedError:
