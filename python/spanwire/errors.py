@@ -88,8 +88,10 @@ class FormatError(SpanwireError):
 class Gap(SpanwireError):
     """Messages of a flow did not arrive.
 
-    Fields: `topic`, `partition`, `epoch`, `incarnation`, `sequences` (first and last missing),
-    `after` (last version received of that flow, or None), `before` (first version after the gap, or None).
+    Fields: `topic` (None: any that is subscribed to), `partition`, `epoch`, `incarnation`, `sequences`
+    (first and last missing; None where only `after` and `before` bound the gap), `after` (the newest
+    version or timestamp up to which all has come, or None), `before` (the first version or timestamp
+    behind the gap, or None), `certain` (False: ticks were lost too, so something may be missing).
     """
 
 
