@@ -79,6 +79,18 @@ def test_every_file_that_the_documents_link_is_there() -> None:
     assert checked >= 5, "no link was scanned"
 
 
+def test_every_path_that_the_documents_name_is_there() -> None:
+    """A `path/in/code` that begins like one of the repository is one."""
+    top = {entry.name for entry in ROOT.iterdir() if entry.is_dir()} - {"dist", "site", "target"}
+    checked = 0
+    for path in DOCUMENTS:
+        for named in re.findall(r"`([\w.-]+/[\w./-]*)`", path.read_text(encoding="utf-8")):
+            if named.split("/")[0] in top:
+                assert (ROOT / named).exists(), f"{path.name}: {named}"
+                checked += 1
+    assert checked >= 5, "no path was scanned"
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_configs_in_the_documents_load(path: Path) -> None:
     """A whole config is accepted as it stands."""
