@@ -91,7 +91,8 @@ class Gap(SpanwireError):
     Fields: `topic` (None: any that is subscribed to), `partition`, `epoch`, `incarnation`, `sequences`
     (first and last missing; None where only `after` and `before` bound the gap), `after` (the newest
     version or timestamp up to which all has come, or None), `before` (the first version or timestamp
-    behind the gap, or None), `certain` (False: ticks were lost too, so something may be missing).
+    behind the gap, or None), `last` (the newest version missing, where known), `certain` (False: ticks
+    were lost too, so something may be missing).
     """
 
 

@@ -343,6 +343,7 @@ def test_what_a_restarted_relay_sent_before_the_link_was_back_is_missed(relay: R
             restarted.send(6, 6)  # before the subscriber has connected again
             gap = next_gap(subscriber)
             assert (gap.fields["sequences"], gap.fields["epoch"]) == ((0, 0), 8)
+            assert str(gap.fields["after"]) == stamp(5)
 
 
 def wait_for_watermark(subscriber: Subscriber, second: int) -> None:

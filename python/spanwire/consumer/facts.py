@@ -62,6 +62,8 @@ class Head:
     epoch: int
     since: int
     next: int
+    last: RecordVersion | None = None
+    """The newest change in them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +113,7 @@ class Tick:
                 for one in body["partitions"]
             ),
             heads=tuple(
-                Head(one["topic"], one["partition"], one["epoch"], one["since"], one["next"])
+                Head(one["topic"], one["partition"], one["epoch"], one["since"], one["next"], one["last"])
                 for one in body["flows"]
             ),
         )
@@ -132,6 +134,8 @@ class Missing:
     """Everything up to here has arrived; None where nothing has."""
     before: RecordVersion | Timestamp | None
     """Everything from here on is not part of the gap; None where nothing has come since."""
+    last: RecordVersion | None = None
+    """The newest change that is missing, where a tick told it."""
     certain: bool = True
     """False where ticks were lost too: then something may be missing, and cannot be told from nothing."""
 
@@ -144,10 +148,12 @@ class Missing:
             numbers = f"{first}" if first == last else f"{first} to {last}"
             what = f"{last - first + 1} messages missing ({numbers})" if self.certain else f"{what} {numbers}"
         after = "the beginning" if self.after is None else self.after
-        before = "now" if self.before is None else self.before
+        before = f"before {self.before}"
+        if self.before is None:
+            before = "up to now" if self.last is None else f"up to {self.last}"
         return Gap(
             f"{what} of {topic}, partition {self.partition.hex()}, epoch {self.epoch}: "
-            f"after {after}, before {before}; read the rows again from Spanner",
+            f"after {after}, {before}; read the rows again from Spanner",
             topic=self.topic,
             partition=self.partition,
             epoch=self.epoch,
@@ -155,6 +161,7 @@ class Missing:
             sequences=self.sequences,
             after=self.after,
             before=self.before,
+            last=self.last,
             certain=self.certain,
         )
 

@@ -16,7 +16,7 @@ A flow that was never seen is owed
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from spanwire.consumer.facts import ROUND, Arrival, Head, Missing, Tick
@@ -32,8 +32,8 @@ class Flow:
 
     next: int
     """Everything before it has arrived, was announced, or is not owed."""
-    last: RecordVersion | None = None
-    """The newest change that arrived."""
+    last: RecordVersion | Timestamp | None = None
+    """The newest change that arrived; before the first, how far its partition was complete."""
     floor: int = 0
     """The first message that arrived, while it is not known whether any before it was owed; else 0."""
     floor_version: RecordVersion | None = None
@@ -78,7 +78,7 @@ class Flows:
             return Verdict(new=_advance(flows, key, message))
         if flow is None:
             owed = self._partitions.owes_from_zero(owner)
-            flow = flows[key] = Flow(0 if owed else message.sequence)
+            flow = flows[key] = Flow(0 if owed else message.sequence, owner.behind)
             if not owed and message.sequence > 0:
                 flow.floor, flow.floor_version = message.sequence, message.first
         if message.sequence < flow.next:
@@ -86,7 +86,7 @@ class Flows:
         verdict = Verdict(new=True)
         if message.sequence > flow.next:
             verdict.missing.append(_missing(key, message.partition, flow, message.sequence, message.first))
-        flow.next, flow.last = message.sequence + 1, message.last
+        flow.next, flow.last = message.sequence + 1, message.last or flow.last
         return verdict
 
     def tick(self, tick: Tick) -> list[Missing]:
@@ -121,19 +121,20 @@ class Flows:
         found: list[Missing] = []
         if flow is None:
             start, certain = self._start(owner, tick.sender, head.since, head.next)
-            flow = flows[key] = Flow(start)
+            flow = flows[key] = Flow(start, owner.behind)
             if not certain:
-                found.append(_missing(key, head.partition, Flow(0), head.since, None, certain=False))
+                before = Flow(0, owner.behind)
+                found.append(_missing(key, head.partition, before, head.since, None, certain=False))
         elif flow.floor:
             start, certain = self._start(owner, tick.sender, min(head.since, flow.floor), flow.floor)
             if not certain or start < flow.floor:
-                before = Flow(start if certain else 0)
+                before = Flow(start if certain else 0, owner.behind)
                 found.append(
                     _missing(key, head.partition, before, flow.floor, flow.floor_version, certain=certain)
                 )
             flow.floor, flow.floor_version = 0, None
         if head.next > flow.next:
-            found.append(_missing(key, head.partition, flow, head.next, None))
+            found.append(replace(_missing(key, head.partition, flow, head.next, None), last=head.last))
             flow.next = head.next
         return found
 
@@ -158,7 +159,9 @@ class Flows:
                     continue
                 owner = self._partitions.meet(partition, key[1], key[0])
                 if owner is not None and self._partitions.owes_from_zero(owner, tick.sender):
-                    missing.append(_missing(key, partition, Flow(0), flow.floor, flow.floor_version))
+                    missing.append(
+                        _missing(key, partition, Flow(0, owner.behind), flow.floor, flow.floor_version)
+                    )
                 flow.floor, flow.floor_version = 0, None
         return missing
 
@@ -167,7 +170,7 @@ def _advance(flows: dict[tuple[int, int, str], Flow], key: tuple[int, int, str],
     flow = flows.setdefault(key, Flow(0))
     if message.sequence < flow.next:
         return False
-    flow.next, flow.last = message.sequence + 1, message.last
+    flow.next, flow.last = message.sequence + 1, message.last or flow.last
     return True
 
 

@@ -37,7 +37,7 @@ class Receiver:
         self._socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
         self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
         self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 2_000)
+        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
 
     def receive(self, timeout: float | None = None) -> list[Change]:
         """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
