@@ -434,6 +434,21 @@ def test_dead_letters_are_told() -> None:
     assert letters[0]["table"] == "orders"
 
 
+def test_ticks_are_found_where_topics_do_not_lead_to_them() -> None:
+    """With a topic template of its own, a relay's ticks are named to the subscriber."""
+    output = Output("pub", ["tcp://127.0.0.1:*"])
+    with (
+        Pipeline("shop", "all", [output], topic="cdc/{table}/", options={"tick_ms": 20}) as pipeline,
+        Subscriber(pipeline.endpoints[0], "cdc/orders/", ticks="shop/all/_tick/") as subscriber,
+    ):
+        assert subscriber.wait_joined(10)
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        for table in ("orders", "lines"):
+            partition.push([message(data_change(stamp(1), [({"Id": "1"}, {}, {})], table=table))])
+        assert [change.topic for change in subscriber.receive(10)] == ["cdc/orders/"]
+        nothing_comes(subscriber)
+
+
 def test_messages_come_whole_for_who_wants_them(
     relay: Relay, proxy: LossyProxy, subscriber: Subscriber
 ) -> None:

@@ -36,13 +36,15 @@ class Subscriber(Receiver):
         endpoints: str | Sequence[str],
         topics: str | Sequence[str] = ("",),
         *,
+        ticks: str | Sequence[str] = (),
         on_gap: Callable[[Gap], None] | None = None,
         on_dead_letter: Callable[[dict[str, Any]], None] | None = None,
         receive_high_water_mark: int = 10_000,
     ) -> None:
         """Connect. ConfigError for an endpoint that cannot be one.
 
-        `topics`: beginnings of topics; "" takes all. `receive_high_water_mark`: messages that wait in
+        `topics`: beginnings of topics; "" takes all. `ticks`: where the relay's ticks are, such as
+        "shop/all_tables/_tick/", if its topics do not begin with database and stream. `receive_high_water_mark`: messages that wait in
         the socket for a slow consumer, 0 for no bound; what comes beyond is lost, and told.
         `on_dead_letter`: called with each change that the relay could not decode, a dict of `version`,
         `table`, `reason` and `raw`; without it, a warning is logged.
@@ -57,7 +59,8 @@ class Subscriber(Receiver):
         # Connected first and ticks last: subscriptions travel in this order, so once a tick arrives,
         # those before it are in force.
         self._connect()
-        for topic in [*topics, *tick_topics(topics)]:
+        ticks = [ticks] if isinstance(ticks, str) else list(ticks)
+        for topic in [*topics, *(ticks or tick_topics(topics))]:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
     @property
