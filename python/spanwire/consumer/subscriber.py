@@ -44,8 +44,9 @@ class Subscriber(Receiver):
         """Connect. ConfigError for an endpoint that cannot be one.
 
         `topics`: beginnings of topics; "" takes all. `ticks`: where the relay's ticks are, such as
-        "shop/all_tables/_tick/", if its topics do not begin with database and stream. `receive_high_water_mark`: messages that wait in
-        the socket for a slow consumer, 0 for no bound; what comes beyond is lost, and told.
+        "shop/all_tables/_tick/", if its topics do not begin with database and stream.
+        `receive_high_water_mark`: messages that wait in the socket for a slow consumer, 0 for no bound;
+        what comes beyond is lost, and told.
         `on_dead_letter`: called with each change that the relay could not decode, a dict of `version`,
         `table`, `reason` and `raw`; without it, a warning is logged.
         """
