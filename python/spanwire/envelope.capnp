@@ -184,7 +184,7 @@ struct Tick {
   senders @1 :UInt16;              # how many it has
   intervalMs @2 :UInt32;           # the next tick is due after this
   membershipGeneration @3 :UInt64;
-  partitions @4 :List(Partition);  # every live one, and those that ended since the last tick
+  partitions @4 :List(Partition);  # every live one, and in 32 ticks those that ended
   flows @5 :List(FlowHead);        # those of this sender that changed since the last tick, and each once in 16 ticks
   relays @6 :List(Relay);
 

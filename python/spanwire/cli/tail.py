@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.text import Text
 
 from spanwire._core import Change
+from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import Json, stopped_by_signals
 from spanwire.consumer import Subscriber
 from spanwire.errors import ConfigError, Gap, SpanwireError
@@ -36,6 +37,7 @@ def tail(
     """Show changes as they come. Gaps are told on stderr. Ends on Ctrl-C."""
     if as_json and canonical:
         raise ConfigError("--json: does not go with --canonical; choose one of them")
+    set_up_logs()
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
     deadline = None if timeout is None else time.monotonic() + timeout

@@ -23,6 +23,9 @@ const TICKS: u64 = u64::MAX;
 /// Every flow's head is told once in so many ticks, also of one that rests: a tick may be lost, too.
 const ROUND: u64 = 16;
 
+/// In so many ticks the end of a partition is told: two rounds, so that each head is told after it.
+const ENDS: u64 = 2 * ROUND;
+
 /// Who a sender is, for its ticks.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -66,6 +69,8 @@ struct Progress {
     parents: Vec<[u8; 16]>,
     children: Vec<[u8; 16]>,
     state: PartitionState,
+    /// Ticks that told of its end.
+    ends_told: u64,
 }
 
 impl Heads {
@@ -82,6 +87,7 @@ impl Heads {
                 parents: parents.clone(),
                 children: Vec::new(),
                 state: PartitionState::Live,
+                ends_told: 0,
             };
             self.partitions.insert(mark.partition, progress);
         } else if let Some(progress) =
@@ -138,11 +144,16 @@ impl Heads {
             .collect()
     }
 
-    /// Forgets what ended: the tick just made has told it.
+    /// Forgets what ended once it was told often enough: a tick may be lost, too. With it go its
+    /// flows, whose last heads are told until then.
     fn forget_ended(&mut self) {
         let partitions = &mut self.partitions;
         let before = partitions.len();
-        partitions.retain(|_, progress| matches!(progress.state, PartitionState::Live));
+        partitions.retain(|_, progress| {
+            let ended = !matches!(progress.state, PartitionState::Live);
+            progress.ends_told += u64::from(ended);
+            progress.ends_told < ENDS
+        });
         if partitions.len() != before {
             self.flows.retain(|_, head| partitions.contains_key(&head.partition));
         }
