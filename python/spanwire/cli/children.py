@@ -76,6 +76,11 @@ class Child:
             raise SpanwireError(f"{self.name}: gave no answer in {timeout:.0f} s")
         return answer
 
+    def check(self) -> None:
+        """SpanwireError when the child has died."""
+        if self._process.poll() is not None:
+            raise self._died()
+
     def stop(self) -> None:
         """Ask it to end, and see to it that it does."""
         if self._process.poll() is None:

@@ -133,7 +133,7 @@ class _Demo:
                 self._next(consumer)
             self._show.say(f"{len(consumers)} consumers listen")
             started = time.time()
-            committed, done = self._work(simulator, consumers)
+            committed, done = self._work(simulator, relay, consumers)
             seconds = max(answer["last_at"] for answer in done) - started
             self._show.say("everything arrived, or nothing more will; comparing")
         return self._verdict(committed, done, seconds)
@@ -166,12 +166,15 @@ class _Demo:
         arguments = ["-m", "spanwire.cli.demo_consumer", endpoint, str(path)]
         return Child(name, arguments, self._folder / f"{name}.log")
 
-    def _work(self, simulator: Child, consumers: list[Child]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _work(
+        self, simulator: Child, relay: Child, consumers: list[Child]
+    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Let the simulator commit, and the consumers end."""
         simulator.tell({"run": {}})
         committed: dict[str, Any] | None = None
         done: dict[str, dict[str, Any]] = {}
         while len(done) < len(consumers):
+            relay.check()
             if committed is None and (answer := self._answer(simulator, 0.05)):
                 self._show.at("committed", answer.get("progress", answer.get("committed", 0)))
                 if "committed" in answer:
