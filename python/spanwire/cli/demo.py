@@ -119,13 +119,17 @@ class _Demo:
         self._stop = stop
         self._show = show
         self._committed = folder / "committed.jsonl"
+        self._needed: list[Child] = []
+        """Nothing can come of it once one of these has died."""
 
     def run(self) -> dict[str, Any]:
         with ExitStack() as stack:
             simulator = stack.enter_context(self._simulator())
+            self._needed.append(simulator)
             where = self._next(simulator)
             self._show.say("simulator runs: this is not Cloud Spanner, its changes are made up")
             relay = stack.enter_context(self._relay(where["address"], where["database"]))
+            self._needed.append(relay)
             endpoint = self._next(relay)["endpoints"][0][0]
             self._show.say(f"relay sends on {endpoint}")
             consumers = [stack.enter_context(self._consumer(name, endpoint)) for name in _CONSUMERS]
@@ -133,7 +137,7 @@ class _Demo:
                 self._next(consumer)
             self._show.say(f"{len(consumers)} consumers listen")
             started = time.time()
-            committed, done = self._work(simulator, relay, consumers)
+            committed, done = self._work(simulator, consumers)
             seconds = max(answer["last_at"] for answer in done) - started
             self._show.say("everything arrived, or nothing more will; comparing")
         return self._verdict(committed, done, seconds)
@@ -166,15 +170,12 @@ class _Demo:
         arguments = ["-m", "spanwire.cli.demo_consumer", endpoint, str(path)]
         return Child(name, arguments, self._folder / f"{name}.log")
 
-    def _work(
-        self, simulator: Child, relay: Child, consumers: list[Child]
-    ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    def _work(self, simulator: Child, consumers: list[Child]) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         """Let the simulator commit, and the consumers end."""
         simulator.tell({"run": {}})
         committed: dict[str, Any] | None = None
         done: dict[str, dict[str, Any]] = {}
         while len(done) < len(consumers):
-            relay.check()
             if committed is None and (answer := self._answer(simulator, 0.05)):
                 self._show.at("committed", answer.get("progress", answer.get("committed", 0)))
                 if "committed" in answer:
@@ -215,6 +216,8 @@ class _Demo:
     def _answer(self, child: Child, timeout: float) -> dict[str, Any] | None:
         if self._stop.is_set():
             raise SpanwireError("interrupted")
+        for one in self._needed:
+            one.check()
         return child.answer(timeout)
 
     def _next(self, child: Child) -> dict[str, Any]:
