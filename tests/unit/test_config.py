@@ -205,6 +205,7 @@ def test_an_emulator_takes_short_heartbeats(tmp_path: Path, monkeypatch: pytest.
         ("{table", 'must end in "/"'),
         ("{table/", '"{table/" is not known'),
         ("table}/", '"}" is not known'),
+        ("{database}/all/", "must name {table}"),
     ],
 )
 def test_a_wrong_topic_is_refused(tmp_path: Path, topic: str, said: str) -> None:

@@ -85,7 +85,7 @@ class SourceConfig(_Section):
     connect_timeout_s: int = Field(default=20, ge=1, le=600)
     """How long to try to reach Spanner at the start."""
     topic: str = "{database}/{stream}/{table}/"
-    """Topic of a change: {database}, {stream} and {table} are filled in; it must end in "/"."""
+    """Topic of a change: {database}, {stream} and {table} are filled in; it must name {table} and end in "/"."""
     on_undecodable: Literal["stop", "dead-letter"] = "stop"
     """A change that cannot be decoded: stop with its version in the error, or send it raw to a topic."""
     max_record_bytes: int = Field(default=64 * MIB, ge=MIB, le=1024 * MIB)
@@ -143,6 +143,8 @@ class SourceConfig(_Section):
         rest = re.sub(r"\{(database|stream|table)\}", "", value)
         if found := re.search(r"\{[^}]*\}?|\}", rest):
             raise ValueError(f'"{found.group()}" is not known; use {{database}}, {{stream}} and {{table}}')
+        if "{table}" not in value:
+            raise ValueError(f'must name {{table}}, is "{value}": a topic is the changes of one table')
         return value
 
     @property
@@ -194,7 +196,8 @@ class OutputConfig(_Section):
     values: Literal["typed", "json"] = "typed"
     """How values are written: typed, or the JSON text as Spanner sent it (the cheapest)."""
     on_full: Literal["block", "detach"] = "block"
-    """An output that is stuck holds the others ("block"), or is set aside, visibly ("detach")."""
+    """An output that is stuck holds the others ("block"), or is set aside, visibly ("detach"): progress
+    does not wait for it, and what it leaves out is lost to it."""
     queue_bytes: int | None = Field(default=None, ge=MIB, le=64 * 1024 * MIB)
     """Bound of a sender's queue in bytes."""
     queue_messages: int | None = Field(default=None, ge=1, le=10_000_000)

@@ -6,7 +6,7 @@ use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use spanwire_core::pipeline;
 
-use crate::errors::{OrRaise, detached};
+use crate::errors::detached;
 use crate::timestamp::Timestamp;
 
 /// One partition under one epoch. One thread at a time pushes.
@@ -38,7 +38,7 @@ impl Partition {
 
     /// The stream ended cleanly: CorruptError if that left a value half read.
     fn end_of_stream(&self, py: Python<'_>) -> PyResult<()> {
-        self.0.end_of_stream().or_raise(py)
+        detached(py, || self.0.end_of_stream())
     }
 
     /// It has ended: in children, or (end given) at the requested end timestamp.

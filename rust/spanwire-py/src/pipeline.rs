@@ -118,7 +118,7 @@ impl Pipeline {
     fn drain(&self, py: Python<'_>, timeout: f64) -> PyResult<bool> {
         let timeout = Duration::try_from_secs_f64(timeout)
             .map_err(|_| PyValueError::new_err(format!("timeout must be 0 or more seconds, is {timeout}")))?;
-        detached(py, || self.0.drain(timeout))
+        Ok(py.detach(|| self.0.drain(timeout)))
     }
 
     /// Stop all senders. What is still queued is not sent: drain first.

@@ -53,6 +53,16 @@ pub enum Enqueued {
     Skipped,
 }
 
+/// What a message does that finds the queue full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Room {
+    /// It waits, where the output blocks.
+    Wait,
+    /// It passes the bound: for the last messages of a partition, which are few, and whose caller must
+    /// not be held up by an output that is stuck.
+    Exceed,
+}
+
 /// One who holds messages open for a sender that is busy.
 pub trait Flush: Send + Sync {
     /// The sender has nothing queued: put what should go out now into `out`, in order. Called on

@@ -44,7 +44,7 @@ use crate::error::Result;
 
 pub use context::Context;
 pub use counters::Stats;
-pub use message::{Companion, Enqueued, Flush, Mark, Message};
+pub use message::{Companion, Enqueued, Flush, Mark, Message, Room};
 pub use pool::Pool;
 pub use sender::Sender;
 pub use settings::{Kind, OnFull, OutputSettings};

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::FixedState;
 
 use super::counters::Counters;
-use super::message::{Enqueued, Flush, Mark, Message};
+use super::message::{Enqueued, Flush, Mark, Message, Room};
 use super::settings::{OnFull, OutputSettings};
 use crate::error::{Error, Result};
 
@@ -103,12 +103,13 @@ impl Queue {
     }
 
     /// Puts a message in; see [`super::Sender::enqueue`].
-    pub fn enqueue(&self, message: Message) -> Result<Enqueued> {
+    pub fn enqueue(&self, message: Message, room: Room) -> Result<Enqueued> {
         let mut inner = self.lock();
         if self.is_full(&inner) || inner.detached {
-            match self.on_full {
-                OnFull::Detach => return self.skip(inner, message),
-                OnFull::Block => inner = self.wait_for_room(inner),
+            match (self.on_full, room) {
+                (OnFull::Detach, _) => return self.skip(inner, message),
+                (OnFull::Block, Room::Wait) => inner = self.wait_for_room(inner),
+                (OnFull::Block, Room::Exceed) => {}
             }
         }
         self.check(&inner)?;

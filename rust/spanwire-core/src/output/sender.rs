@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::counters::Stats;
-use super::message::{Enqueued, Flush, Mark, Message};
+use super::message::{Enqueued, Flush, Mark, Message, Room};
 use super::queue::Queue;
 use super::settings::OutputSettings;
 use super::worker::Worker;
@@ -44,12 +44,13 @@ impl Sender {
 
     /// Queues a message behind all that are queued already.
     ///
-    /// While the queue is full this waits (`OnFull::Block`), or the message is left out
-    /// (`OnFull::Detach`), and so are all that follow until everything queued was handed over.
+    /// While the queue is full this waits (`OnFull::Block`; with [`Room::Exceed`] it does not), or the
+    /// message is left out (`OnFull::Detach`), and so are all that follow until everything queued was
+    /// handed over.
     ///
     /// Errors: `Closed`, or what the sender failed with; nothing is sent after either.
-    pub fn enqueue(&self, message: Message) -> Result<Enqueued> {
-        self.queue.enqueue(message)
+    pub fn enqueue(&self, message: Message, room: Room) -> Result<Enqueued> {
+        self.queue.enqueue(message, room)
     }
 
     /// Queues a mark behind all that is queued already. Never waits. Errors as `enqueue`.

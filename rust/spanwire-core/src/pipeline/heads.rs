@@ -31,6 +31,8 @@ const ENDS: u64 = 2 * ROUND;
 pub struct Identity {
     pub incarnation: u64,
     pub topic: Arc<[u8]>,
+    /// Which of all senders of the pipeline.
+    pub number: usize,
     /// Which of its output's senders, and how many there are.
     pub sender: usize,
     pub senders: usize,
@@ -104,7 +106,7 @@ impl Heads {
                 What::Started { .. } => {}
             }
         }
-        mark.reached();
+        mark.reached(self.identity.number);
     }
 
     fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
@@ -172,9 +174,12 @@ impl Companion for Heads {
             sent: 0,
             told: 0,
         });
-        head.header.clear();
-        head.header.extend_from_slice(&message.header);
-        head.sent = message.sequence + 1;
+        // The word of what was left out may come behind a later message that went out: never back.
+        if message.sequence >= head.sent {
+            head.header.clear();
+            head.header.extend_from_slice(&message.header);
+            head.sent = message.sequence + 1;
+        }
     }
 
     fn reached(&mut self, mark: &output::Mark) {

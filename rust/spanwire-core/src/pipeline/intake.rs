@@ -9,9 +9,9 @@ use foldhash::fast::FixedState;
 
 use crate::change::{ChildPartitionsRecord, DataChangeRecord, Record, RecordVersion, Timestamp};
 use crate::dedup::Window;
-use crate::envelope::{DeadLetter, partition_hash};
+use crate::envelope::{Columns, DeadLetter, partition_hash};
 use crate::error::{Error, Result};
-use crate::output::{Enqueued, Message};
+use crate::output::{Enqueued, Message, Room};
 
 use super::Shared;
 use super::flow::{Flow, Origin, Received};
@@ -116,10 +116,16 @@ impl Intake {
         self.complete = self.last.max(end).max(self.complete);
     }
 
-    /// Takes one record.
-    pub fn record(&mut self, record: &Record<'_>, pushed: &mut Pushed, received: Received) -> Result<()> {
+    /// Takes one record; `raw` is what a dead letter of it would hold.
+    pub fn record(
+        &mut self,
+        record: &Record<'_>,
+        raw: &[u8],
+        pushed: &mut Pushed,
+        received: Received,
+    ) -> Result<()> {
         match record {
-            Record::Data(data) => self.data(data, pushed, received)?,
+            Record::Data(data) => self.data(data, raw, pushed, received)?,
             Record::Heartbeat(timestamp) => {
                 pushed.heartbeat = Some(*timestamp);
                 self.complete = self.complete.max(Some(*timestamp));
@@ -140,37 +146,69 @@ impl Intake {
         Ok(())
     }
 
-    fn data(&mut self, record: &DataChangeRecord<'_>, pushed: &mut Pushed, received: Received) -> Result<()> {
+    fn data(
+        &mut self,
+        record: &DataChangeRecord<'_>,
+        raw: &[u8],
+        pushed: &mut Pushed,
+        received: Received,
+    ) -> Result<()> {
         let commit = record.commit_timestamp;
         let mods = record.mods.len() as u64;
-        pushed.records += 1;
         if self.last.is_none_or(|last| commit > last) {
             // A partition returns its records in commit order: what was seen is complete now.
             self.complete = self.complete.max(self.last);
             self.last = Some(commit);
         }
         if self.window.contains(commit, &record.server_transaction_id, &record.record_sequence) {
+            pushed.records += 1;
             pushed.duplicates += mods;
             return Ok(());
         }
-        let columns = self.shapes.of(record)?;
-        let shared = Arc::clone(&self.shared);
-        for (index, lane) in shared.lanes.iter().enumerate() {
-            let flow = self.flow(index, &record.table_name);
-            if flow.must_close_for(&columns) {
-                self.close(index, &record.table_name)?;
-            }
-            let origin = &self.origin;
-            let flow = self.lanes[index].by_table.get_mut(&*record.table_name).expect("made above");
-            flow.write(record, &columns, &lane.settings, &shared.pool, received)?;
-            if flow.is_due(&lane.settings.batch, received.at)
-                && let Some(message) = flow.close(origin, &lane.settings, &shared.counters.misfits)
-            {
-                enqueue(&shared, index, flow, message)?;
+        let columns = match self.shapes.of(record) {
+            Ok(columns) => columns,
+            Err(error) => return self.undecodable(&error, raw, pushed, received),
+        };
+        let mut failed = Vec::new();
+        for lane in 0..self.lanes.len() {
+            match self.write(lane, record, &columns, received) {
+                Err(error @ Error::Undecodable { .. }) => failed.push((lane, error)),
+                other => other?,
             }
         }
+        // An output that takes the values as they are sends them, also where another cannot type them.
+        for (lane, error) in &failed {
+            self.dead_letter(*lane, error, raw, received)?;
+        }
         self.window.admit(commit, &record.server_transaction_id, &record.record_sequence);
-        pushed.changes += mods;
+        pushed.records += 1;
+        if failed.len() < self.lanes.len() {
+            pushed.changes += mods;
+        }
+        Ok(())
+    }
+
+    /// Writes a record into the open message of its table in one output.
+    fn write(
+        &mut self,
+        lane: usize,
+        record: &DataChangeRecord<'_>,
+        columns: &Arc<Columns>,
+        received: Received,
+    ) -> Result<()> {
+        let shared = Arc::clone(&self.shared);
+        let settings = &shared.lanes[lane].settings;
+        if self.flow(lane, &record.table_name).must_close_for(columns) {
+            self.close(lane, &record.table_name)?;
+        }
+        let origin = &self.origin;
+        let flow = self.lanes[lane].by_table.get_mut(&*record.table_name).expect("made above");
+        flow.write(record, columns, settings, &shared.pool, received)?;
+        if flow.is_due(&settings.batch, received.at)
+            && let Some(message) = flow.close(origin, settings, &shared.counters.misfits)
+        {
+            enqueue(&shared, lane, flow, message, Room::Wait)?;
+        }
         Ok(())
     }
 
@@ -187,51 +225,60 @@ impl Intake {
     fn close(&mut self, lane: usize, table: &str) -> Result<()> {
         let Some(flow) = self.lanes[lane].by_table.get_mut(table) else { return Ok(()) };
         match flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits) {
-            Some(message) => enqueue(&self.shared, lane, flow, message),
+            Some(message) => enqueue(&self.shared, lane, flow, message, Room::Wait),
             None => Ok(()),
         }
     }
 
-    /// A row that cannot be decoded: an error, or a dead letter, as the settings say.
+    /// A record that cannot be decoded: an error, or a dead letter in every output, as the settings say.
     pub fn undecodable(
         &mut self,
-        error: Error,
-        row: &[u8],
+        error: &Error,
+        raw: &[u8],
         pushed: &mut Pushed,
         received: Received,
     ) -> Result<()> {
-        let Error::Undecodable { version, table, what } = &error else { return Err(error) };
-        self.shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
-        if self.shared.settings.on_undecodable == OnUndecodable::Stop {
-            return Err(error);
-        }
+        let Error::Undecodable { version, .. } = error else { return Err(error.clone()) };
         let version = RecordVersion::read_partly(version);
-        let (transaction, sequence) = (version.transaction.clone(), version.sequence.clone());
         let commit = version.commit_timestamp;
         // Where the version could not be read, nothing says that the record came before: it is sent again.
-        let complete = commit > Timestamp::MIN && !sequence.is_empty();
-        if complete && self.window.contains(commit, &transaction, &sequence) {
-            return Ok(());
-        }
-        let letter = DeadLetter { version, table: table.clone(), reason: what.clone(), raw: row.to_vec() };
-        for lane in 0..self.lanes.len() {
-            let shared = &self.shared;
-            let flow = self.lanes[lane]
-                .dead_letters
-                .get_or_insert_with(|| shared.flow(lane, Arc::clone(&shared.dead_letter_topic)));
-            let message = flow.dead_letter(&letter, &self.origin, received);
-            enqueue(shared, lane, flow, message)?;
+        let complete = commit > Timestamp::MIN && !version.sequence.is_empty();
+        if !complete || !self.window.contains(commit, &version.transaction, &version.sequence) {
+            for lane in 0..self.lanes.len() {
+                self.dead_letter(lane, error, raw, received)?;
+            }
         }
         if complete {
             self.last = self.last.max(Some(commit));
-            self.window.admit(commit, &transaction, &sequence);
+            self.window.admit(commit, &version.transaction, &version.sequence);
         }
         pushed.records += 1;
         Ok(())
     }
 
+    /// Sends a record raw on one output; an error where the settings say to stop instead.
+    fn dead_letter(&mut self, lane: usize, error: &Error, raw: &[u8], received: Received) -> Result<()> {
+        let Error::Undecodable { version, table, what } = error else { return Err(error.clone()) };
+        let shared = &self.shared;
+        shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
+        if shared.settings.on_undecodable == OnUndecodable::Stop {
+            return Err(error.clone());
+        }
+        let letter = DeadLetter {
+            version: RecordVersion::read_partly(version),
+            table: table.clone(),
+            reason: what.clone(),
+            raw: raw.to_vec(),
+        };
+        let flow = self.lanes[lane]
+            .dead_letters
+            .get_or_insert_with(|| shared.flow(lane, Arc::clone(&shared.dead_letter_topic)));
+        let message = flow.dead_letter(&letter, &self.origin, received);
+        enqueue(shared, lane, flow, message, Room::Wait)
+    }
+
     /// Closes every open message and puts it into its queue.
-    pub fn close_all(&mut self) -> Result<()> {
+    pub fn close_all(&mut self, room: Room) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             for flow in lane.by_table.values_mut() {
                 if let Some(message) = flow.close(
@@ -239,28 +286,39 @@ impl Intake {
                     &self.shared.lanes[index].settings,
                     &self.shared.counters.misfits,
                 ) {
-                    enqueue(&self.shared, index, flow, message)?;
+                    enqueue(&self.shared, index, flow, message, room)?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Closes what is old enough, and says which senders should ask for the rest when they are idle.
-    pub fn close_due(&mut self, received: Received, mut ask: impl FnMut(usize, usize)) -> Result<()> {
+    /// Closes what is old enough.
+    pub fn close_due(&mut self, received: Received) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let settings = &self.shared.lanes[index].settings;
-            for flow in lane.by_table.values_mut().filter(|flow| flow.is_open()) {
-                if flow.is_due(&settings.batch, received.at) {
-                    if let Some(message) = flow.close(&self.origin, settings, &self.shared.counters.misfits) {
-                        enqueue(&self.shared, index, flow, message)?;
-                    }
-                } else {
-                    ask(index, flow.sender);
+            for flow in lane.by_table.values_mut() {
+                if flow.is_due(&settings.batch, received.at)
+                    && let Some(message) = flow.close(&self.origin, settings, &self.shared.counters.misfits)
+                {
+                    enqueue(&self.shared, index, flow, message, Room::Wait)?;
                 }
             }
         }
         Ok(())
+    }
+
+    /// Which senders have something open here: output, and sender in it.
+    pub fn open(&self) -> Vec<(usize, usize)> {
+        let mut found = Vec::new();
+        for (index, lane) in self.lanes.iter().enumerate() {
+            for flow in lane.by_table.values().filter(|flow| flow.is_open()) {
+                if !found.contains(&(index, flow.sender)) {
+                    found.push((index, flow.sender));
+                }
+            }
+        }
+        found
     }
 
     /// Closes for an idle sender what is open for it: the messages go out at once. A flow that
@@ -284,9 +342,11 @@ impl Intake {
     }
 }
 
-/// Puts a message into its sender's queue; waits while the queue is full, if the output says so.
-fn enqueue(shared: &Shared, lane: usize, flow: &mut Flow, message: Message) -> Result<()> {
-    if let Enqueued::Queued(ordinal) = shared.lanes[lane].output.senders()[flow.sender].enqueue(message)? {
+/// Puts a message into its sender's queue.
+fn enqueue(shared: &Shared, lane: usize, flow: &mut Flow, message: Message, room: Room) -> Result<()> {
+    if let Enqueued::Queued(ordinal) =
+        shared.lanes[lane].output.senders()[flow.sender].enqueue(message, room)?
+    {
         flow.queued = ordinal;
     }
     Ok(())

@@ -4,7 +4,7 @@
 //! everything put into that queue before it has been handed to the socket. So a position is
 //! stored, and told in ticks, only when it is true.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::change::Timestamp;
@@ -19,7 +19,7 @@ pub struct Mark {
     /// What.
     pub what: What,
     handed: Arc<Handed>,
-    /// Senders that have not reached it yet.
+    /// Senders that hold it up and have not reached it yet.
     remaining: AtomicUsize,
 }
 
@@ -46,37 +46,74 @@ pub enum What {
     Released,
 }
 
-/// What has been handed over of one partition by all senders.
-#[derive(Debug, Default)]
-pub struct Handed(Mutex<(Option<Timestamp>, bool)>);
+/// What has been handed over of one partition.
+#[derive(Debug)]
+pub struct Handed {
+    state: Mutex<(Option<Timestamp>, bool)>,
+    senders: Vec<Sender>,
+}
+
+/// One sender, as a partition's marks see it.
+#[derive(Debug)]
+struct Sender {
+    /// What it has not sent holds up the position. Not so with an output that may be set aside.
+    holds: bool,
+    /// A position waits in its queue: another one would only follow it there. So an output that is
+    /// stuck keeps one position a partition, and not one a heartbeat.
+    waits: AtomicBool,
+}
 
 impl Handed {
+    /// Of a new partition; `holds` says of each sender whether it holds up the position. If none
+    /// does, all do.
+    pub fn new(holds: impl Iterator<Item = bool>) -> Self {
+        let holds: Vec<bool> = holds.collect();
+        let any = holds.contains(&true);
+        let sender = |holds| Sender { holds: holds || !any, waits: AtomicBool::new(false) };
+        Self { state: Mutex::default(), senders: holds.into_iter().map(sender).collect() }
+    }
+
     /// All changes up to here have been handed over.
     pub fn position(&self) -> Option<Timestamp> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0
     }
 
     /// The partition has ended and everything before its end has been handed over.
     pub fn finished(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    /// Whether another position may be marked: the one before has come through where it counts.
+    pub fn takes_position(&self) -> bool {
+        !self.senders.iter().any(|sender| sender.holds && sender.waits.load(Ordering::Acquire))
+    }
+
+    /// Whether this sender takes another position; it does from now on if it says so.
+    pub fn offer_position(&self, sender: usize) -> bool {
+        !self.senders[sender].waits.swap(true, Ordering::AcqRel)
     }
 }
 
 impl Mark {
-    pub fn new(partition: [u8; 16], epoch: u64, what: What, handed: Arc<Handed>, senders: usize) -> Self {
-        Self { partition, epoch, what, handed, remaining: AtomicUsize::new(senders) }
+    pub fn new(partition: [u8; 16], epoch: u64, what: What, handed: Arc<Handed>) -> Self {
+        let remaining = handed.senders.iter().filter(|sender| sender.holds).count();
+        Self { partition, epoch, what, handed, remaining: AtomicUsize::new(remaining) }
     }
 
-    /// A sender has reached it. The last one makes it true for the partition.
-    pub fn reached(&self) {
+    /// A sender has reached it. The last one that counts makes it true for the partition.
+    pub fn reached(&self, sender: usize) {
+        let sender = &self.handed.senders[sender];
+        if matches!(self.what, What::Position(_)) {
+            sender.waits.store(false, Ordering::Release);
+        }
         // AcqRel: what every sender did before is visible to the one that counts down to zero.
-        if self.remaining.fetch_sub(1, Ordering::AcqRel) > 1 {
+        if !sender.holds || self.remaining.fetch_sub(1, Ordering::AcqRel) > 1 {
             return;
         }
-        let mut handed = self.handed.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.handed.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.what {
-            What::Position(position) => handed.0 = handed.0.max(Some(position)),
-            What::Ended { position, .. } => *handed = (handed.0.max(position), true),
+            What::Position(position) => state.0 = state.0.max(Some(position)),
+            What::Ended { position, .. } => *state = (state.0.max(position), true),
             What::Started { .. } | What::Released => {}
         }
     }

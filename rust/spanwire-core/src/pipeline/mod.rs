@@ -17,7 +17,7 @@ mod shapes;
 mod topic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::envelope;
@@ -37,7 +37,6 @@ use heads::{Heads, Identity};
 #[derive(Debug)]
 pub struct Pipeline {
     shared: Arc<Shared>,
-    partitions: Mutex<Vec<Weak<Partition>>>,
 }
 
 /// What all partitions of a pipeline share.
@@ -95,6 +94,7 @@ impl Pipeline {
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
+                number: 0,
                 sender: 0,
                 senders,
                 name: [0; 16],
@@ -103,7 +103,8 @@ impl Pipeline {
             };
             let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
                 let name = sender_name(index, sender);
-                Box::new(Heads::new(Identity { sender, name, ..identity.clone() }))
+                let number = first_sender + sender;
+                Box::new(Heads::new(Identity { number, sender, name, ..identity.clone() }))
             };
             let output = Output::bind(
                 &context,
@@ -131,7 +132,7 @@ impl Pipeline {
             counters: Counters::default(),
             next_flow: AtomicU64::new(0),
         };
-        Ok(Self { shared: Arc::new(shared), partitions: Mutex::default() })
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// This process, in headers and ticks.
@@ -146,11 +147,7 @@ impl Pipeline {
 
     /// Opens a partition under an epoch.
     pub fn partition(&self, settings: PartitionSettings) -> Result<Arc<Partition>> {
-        let partition = Partition::open(Arc::clone(&self.shared), settings)?;
-        let mut partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-        partitions.retain(|known| known.strong_count() > 0);
-        partitions.push(Arc::downgrade(&partition));
-        Ok(partition)
+        Partition::open(Arc::clone(&self.shared), settings)
     }
 
     /// What was counted so far.
@@ -163,26 +160,15 @@ impl Pipeline {
         self.shared.lanes.iter().map(|lane| &lane.output)
     }
 
-    /// Waits until all that was pushed is handed over; false when time ran out.
-    pub fn drain(&self, timeout: Duration) -> Result<bool> {
+    /// Waits until all that was pushed is handed over; false when time ran out. What is open needs no
+    /// closing: its sender has been asked to come for it, and has not drained before it did.
+    pub fn drain(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        let partitions: Vec<_> = {
-            let partitions = self.partitions.lock().unwrap_or_else(PoisonError::into_inner);
-            partitions.iter().filter_map(Weak::upgrade).collect()
-        };
-        for partition in partitions {
-            while !partition.try_close_all()? {
-                if Instant::now() >= deadline {
-                    return Ok(false);
-                }
-                std::thread::sleep(Duration::from_millis(1));
-            }
-        }
         let mut drained = true;
         for output in self.outputs() {
             drained &= output.drain(deadline.saturating_duration_since(Instant::now()));
         }
-        Ok(drained)
+        drained
     }
 
     /// Stops all senders. What is still queued is not sent: drain first.

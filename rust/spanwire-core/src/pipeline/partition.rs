@@ -1,14 +1,14 @@
 //! One partition under one epoch: what its reader pushes into, and what its senders ask for more.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::change::Timestamp;
 use crate::dedup::Window;
 use crate::envelope::partition_hash;
 use crate::error::{Error, Result};
-use crate::output::{Flush, Message};
+use crate::output::{Flush, Message, OnFull, Room};
 use crate::wire::{Dialect, RecordReader, ResultSetReader};
 
 use super::Shared;
@@ -93,11 +93,17 @@ impl Partition {
             marked_at: Instant::now(),
             phase: Phase::Open,
         };
+        let holds = shared.lanes.iter().flat_map(|lane| {
+            // One that may be set aside must not hold up the others.
+            let holds = lane.settings.output.on_full == OnFull::Block;
+            lane.output.senders().iter().map(move |_| holds)
+        });
+        let handed = Arc::new(Handed::new(holds));
         let partition = Arc::new_cyclic(|itself| Self {
             token: settings.token,
             origin,
             state: Mutex::new(state),
-            handed: Arc::default(),
+            handed,
             asked: (0..shared.senders()).map(|_| AtomicBool::new(false)).collect(),
             shared,
             itself: Weak::clone(itself),
@@ -119,99 +125,89 @@ impl Partition {
     pub fn push<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<Pushed> {
         let received = now();
         let mut pushed = Pushed::default();
-        let mut ask = Vec::new();
-        let mut state = self.lock();
-        if state.phase == Phase::Done {
-            return Err(Error::Closed);
-        }
-        // Whatever leaves this function early, by error or panic, leaves the partition done.
-        state.phase = Phase::Done;
-        let outcome = messages
-            .iter()
-            .try_for_each(|message| state.take(message.as_ref(), &mut pushed, received))
-            .and_then(|()| self.settle(&mut state, &pushed, received, &mut ask));
-        match &outcome {
-            Ok(()) => state.phase = Phase::Open,
-            // What was read before the error still goes out: it was committed.
-            Err(_) => drop(state.intake.close_all()),
-        }
-        drop(state);
-        // Asked only now, with the lock free: a sender that found it held relies on this.
-        for (lane, sender) in ask {
-            self.ask(lane, sender);
-        }
+        let outcome = self.locked(|state| {
+            if state.phase == Phase::Done {
+                return Err(Error::Closed);
+            }
+            // Whatever leaves this by error or panic leaves the partition done.
+            state.phase = Phase::Done;
+            let taken = messages
+                .iter()
+                .try_for_each(|message| state.take(message.as_ref(), &mut pushed, received))
+                .and_then(|()| self.settle(state, pushed.heartbeat.is_some(), received));
+            match taken {
+                Ok(()) => state.phase = Phase::Open,
+                // What was read before the error still goes out: it was committed.
+                Err(_) => drop(state.intake.close_all(Room::Exceed)),
+            }
+            taken
+        });
         self.shared.counters.pushed(&pushed, messages.iter().map(|message| message.as_ref().len()).sum());
         outcome.map(|()| pushed)
     }
 
     /// Marks the position where it has moved, and closes what is old.
-    fn settle(
-        &self,
-        state: &mut State,
-        pushed: &Pushed,
-        received: Received,
-        ask: &mut Vec<(usize, usize)>,
-    ) -> Result<()> {
+    fn settle(&self, state: &mut State, heartbeat: bool, received: Received) -> Result<()> {
         let complete = state.intake.complete();
-        let due = pushed.heartbeat.is_some() || received.at.duration_since(state.marked_at) >= MARK_EVERY;
-        if let Some(position) = complete
-            && complete > state.marked
-            && due
-        {
-            state.intake.close_all()?;
-            self.mark(What::Position(position))?;
-            state.marked = complete;
-            state.marked_at = received.at;
-            return Ok(());
-        }
-        state.intake.close_due(received, |lane, sender| {
-            if !ask.contains(&(lane, sender)) {
-                ask.push((lane, sender));
+        let due = heartbeat || received.at.duration_since(state.marked_at) >= MARK_EVERY;
+        match complete {
+            Some(position) if due && complete > state.marked && self.handed.takes_position() => {
+                state.intake.close_all(Room::Wait)?;
+                self.mark(What::Position(position))?;
+                state.marked = complete;
+                state.marked_at = received.at;
+                Ok(())
             }
-        })
+            _ => state.intake.close_due(received),
+        }
     }
 
     /// After the stream broke: where to go on. Forgets what followed the last resume token.
     pub fn resume(&self) -> Resume {
-        let mut state = self.lock();
-        let token = state.reader.resume().map(<[u8]>::to_vec);
-        Resume { token, start: state.from() }
+        self.locked(|state| {
+            let token = state.reader.resume().map(<[u8]>::to_vec);
+            Resume { token, start: state.from() }
+        })
     }
 
     /// As [`Self::resume`], but forgets the token too.
     pub fn restart(&self) -> Timestamp {
-        let mut state = self.lock();
-        state.reader.restart();
-        state.from()
+        self.locked(|state| {
+            state.reader.restart();
+            state.from()
+        })
     }
 
     /// The stream ended cleanly: an error if that left a value half read.
     pub fn end_of_stream(&self) -> Result<()> {
-        self.lock().reader.finish()
+        self.locked(|state| state.reader.finish())
     }
 
-    /// It has ended, in its children or at the requested end timestamp.
+    /// It has ended, in its children or at the requested end timestamp. Never waits for an output.
     pub fn finish(&self, end: Option<Timestamp>) -> Result<()> {
-        let mut state = self.lock();
-        if state.phase == Phase::Done {
-            return Err(Error::Closed);
-        }
-        state.phase = Phase::Done;
-        state.intake.complete_at(end);
-        state.intake.close_all()?;
-        let children = std::mem::take(&mut state.intake.children);
-        self.mark(What::Ended { position: state.intake.complete(), children })
+        self.locked(|state| {
+            if state.phase == Phase::Done {
+                return Err(Error::Closed);
+            }
+            state.phase = Phase::Done;
+            state.intake.complete_at(end);
+            state.intake.close_all(Room::Exceed)?;
+            let children = std::mem::take(&mut state.intake.children);
+            self.mark(What::Ended { position: state.intake.complete(), children })
+        })
     }
 
-    /// Given up under this epoch: it leaves the ticks. Nothing happens where it is done already.
+    /// Given up under this epoch: it leaves the ticks. Nothing happens where it has ended already.
+    /// Never waits for an output.
     pub fn release(&self) -> Result<()> {
-        let mut state = self.lock();
-        if state.phase == Phase::Done && self.handed.finished() {
-            return Ok(());
-        }
-        state.phase = Phase::Done;
-        state.intake.close_all()?;
-        self.mark(What::Released)
+        self.locked(|state| {
+            if state.phase == Phase::Done && self.handed.finished() {
+                return Ok(());
+            }
+            state.phase = Phase::Done;
+            state.intake.close_all(Room::Exceed)?;
+            self.mark(What::Released)
+        })
     }
 
     /// All its changes up to here have been handed over.
@@ -224,22 +220,15 @@ impl Partition {
         self.handed.finished()
     }
 
-    /// Closes what is open, unless a reader is pushing right now: then false.
-    pub(super) fn try_close_all(&self) -> Result<bool> {
-        match self.state.try_lock() {
-            Ok(mut state) => state.intake.close_all().map(|()| true),
-            Err(TryLockError::WouldBlock) => Ok(false),
-            Err(TryLockError::Poisoned(_)) => Ok(true),
-        }
-    }
-
     fn mark(&self, what: What) -> Result<()> {
+        let position = matches!(what, What::Position(_));
         let handed = Arc::clone(&self.handed);
-        let mark = Mark::new(self.origin.partition, self.origin.epoch, what, handed, self.shared.senders());
-        let mark = Arc::new(mark);
+        let mark = Arc::new(Mark::new(self.origin.partition, self.origin.epoch, what, handed));
         for lane in &self.shared.lanes {
-            for sender in lane.output.senders() {
-                sender.mark(Arc::clone(&mark) as _)?;
+            for (number, sender) in (lane.first_sender..).zip(lane.output.senders()) {
+                if !position || self.handed.offer_position(number) {
+                    sender.mark(Arc::clone(&mark) as _)?;
+                }
             }
         }
         Ok(())
@@ -255,9 +244,18 @@ impl Partition {
         }
     }
 
-    /// A panic elsewhere left the phase at `Done`: the state behind a poisoned lock is still sound.
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Works on the state. Asks the senders for what is open only afterwards, with the lock free: one
+    /// that came meanwhile, found it held and went away relies on this.
+    fn locked<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
+        // A panic left the phase at `Done`: the state behind a poisoned lock is still sound.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer = work(&mut state);
+        let open = state.intake.open();
+        drop(state);
+        for (lane, sender) in open {
+            self.ask(lane, sender);
+        }
+        answer
     }
 }
 
@@ -265,15 +263,9 @@ impl State {
     fn take(&mut self, message: &[u8], pushed: &mut Pushed, received: Received) -> Result<()> {
         let Self { reader, records, intake, .. } = self;
         reader.message(message, &mut |row| {
-            records.read_each(row, &mut |read| {
-                let (error, raw) = match read {
-                    Ok(record) => match intake.record(&record, pushed, received) {
-                        Err(error @ Error::Undecodable { .. }) => (error, row),
-                        other => return other,
-                    },
-                    Err(undecodable) => (undecodable.error, undecodable.raw),
-                };
-                intake.undecodable(error, raw, pushed, received)
+            records.read_each(row, &mut |read| match read {
+                Ok(record) => intake.record(&record, row, pushed, received),
+                Err(undecodable) => intake.undecodable(&undecodable.error, undecodable.raw, pushed, received),
             })
         })
     }

@@ -45,6 +45,11 @@ impl Template {
             rest = &after[close + 1..];
         }
         parts.last_mut().expect("never empty").push_str(rest);
+        if parts.len() < 2 {
+            return Err(wrong(format!(
+                "{template:?} must name {{table}}: a topic is the changes of one table"
+            )));
+        }
         Ok(Self { parts })
     }
 
@@ -76,13 +81,13 @@ mod tests {
     #[test]
     fn places_are_filled_in() {
         assert_eq!(topic(DEFAULT).unwrap(), "shop/all/sales.orders/");
-        assert_eq!(topic("cdc/").unwrap(), "cdc/");
+        assert_eq!(topic("cdc/{table}/").unwrap(), "cdc/sales.orders/");
         assert_eq!(topic("{table}/{table}/").unwrap(), "sales.orders/sales.orders/");
     }
 
     #[test]
     fn a_wrong_template_is_refused_with_what_to_write() {
-        for wrong in ["", "{table}", "{tabel}/", "{table/", "table}/"] {
+        for wrong in ["", "cdc/", "{table}", "{tabel}/", "{table/", "table}/"] {
             assert!(matches!(topic(wrong), Err(Error::Config { setting: "topic", .. })), "{wrong}");
         }
         assert!(topic("{tabel}/").unwrap_err().to_string().contains("{table}"));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::support::{
     ANY_PORT, PATIENCE, Rig, TICK_TOPIC, Told, flow_of, message, next, publish, push, sequence_of, topic,
 };
-use spanwire_core::output::{Enqueued, OutputSettings};
+use spanwire_core::output::{Enqueued, OutputSettings, Room};
 
 #[test]
 fn a_topic_goes_through_one_sender_and_keeps_its_order() {
@@ -27,7 +27,7 @@ fn a_topic_goes_through_one_sender_and_keeps_its_order() {
                 for sequence in 0..EACH {
                     for flow in (first..TOPICS).step_by(4) {
                         let sender = &output.senders()[output.sender_for(&topic(flow))];
-                        sender.enqueue(message(flow, sequence, b"x")).unwrap();
+                        sender.enqueue(message(flow, sequence, b"x"), Room::Wait).unwrap();
                     }
                 }
             });
@@ -66,7 +66,7 @@ fn a_queued_message_has_a_number_that_taken_reaches_when_it_is_handed_over() {
     let rig = Rig::new(&push());
     let sender = &rig.output.senders()[0];
     for number in 1..=5 {
-        assert_eq!(sender.enqueue(message(1, number, b"x")).unwrap(), Enqueued::Queued(number));
+        assert_eq!(sender.enqueue(message(1, number, b"x"), Room::Wait).unwrap(), Enqueued::Queued(number));
     }
     thread::sleep(Duration::from_millis(50));
     assert_eq!(sender.taken(), 0, "no peer has taken anything");
@@ -86,7 +86,7 @@ fn a_mark_is_reached_behind_every_message_before_it_and_before_any_behind_it() {
     let sender = &rig.output.senders()[0];
     let mut expected = Vec::new();
     for sequence in 0..300 {
-        sender.enqueue(message(1, sequence, b"x")).unwrap();
+        sender.enqueue(message(1, sequence, b"x"), Room::Wait).unwrap();
         expected.push(Told::Sent { flow: 1, sequence });
         if sequence % 7 == 0 {
             let mark = u32::try_from(sequence).unwrap();

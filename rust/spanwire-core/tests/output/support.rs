@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use spanwire_core::Result;
 use spanwire_core::output::socket::{Receiver, Socket};
 use spanwire_core::output::{
-    Companion, Context, Enqueued, Kind, Mark, Message, Output, OutputSettings, Pool,
+    Companion, Context, Enqueued, Kind, Mark, Message, Output, OutputSettings, Pool, Room,
 };
 
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
@@ -74,7 +74,7 @@ impl Rig {
     }
 
     pub fn enqueue(&self, message: Message) -> Result<Enqueued> {
-        self.output.senders()[0].enqueue(message)
+        self.output.senders()[0].enqueue(message, Room::Wait)
     }
 
     pub fn told(&self) -> Vec<Told> {

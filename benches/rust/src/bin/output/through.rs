@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use spanwire_core::output::{Companion, Context, Kind, Mark, Message, Output, OutputSettings, Pool};
+use spanwire_core::output::{Companion, Context, Kind, Mark, Message, Output, OutputSettings, Pool, Room};
 
 use super::{Frames, Subscriber};
 
@@ -75,7 +75,7 @@ impl Publisher {
             body,
             changes: 1,
         };
-        self.output.senders()[0].enqueue(message).expect("open");
+        self.output.senders()[0].enqueue(message, Room::Wait).expect("open");
     }
 }
 
