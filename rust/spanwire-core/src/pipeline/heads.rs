@@ -221,3 +221,58 @@ impl Companion for Heads {
         self.forget_ended();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(sequence: u64) -> Message {
+        let header = Header { sequence, epoch: 3, partition: [7; 16], ..Header::default() };
+        Message {
+            flow: 1,
+            sequence,
+            topic: Arc::from(*b"topic/"),
+            header: header.encode(),
+            columns: Arc::from([]),
+            body: Vec::new(),
+            changes: 1,
+        }
+    }
+
+    fn heads() -> Heads {
+        Heads::new(Identity {
+            incarnation: 1,
+            topic: Arc::from(*b"_tick/"),
+            number: 0,
+            sender: 0,
+            senders: 1,
+            name: [0; 16],
+            interval: Duration::from_secs(1),
+            endpoints: Arc::default(),
+        })
+    }
+
+    fn told(heads: &mut Heads) -> Vec<(u64, u64)> {
+        let mut out = Vec::new();
+        heads.tick(&mut out);
+        let tick = Tick::decode(&out[0].body).unwrap();
+        tick.flows.iter().map(|head| (head.since, head.next)).collect()
+    }
+
+    #[test]
+    fn a_head_never_goes_back() {
+        let mut heads = heads();
+        heads.sent(&message(1));
+        heads.skipped(&message(0));
+        assert_eq!(told(&mut heads), [(0, 2)]);
+    }
+
+    #[test]
+    fn a_flow_at_rest_is_told_once_in_a_round() {
+        let mut heads = heads();
+        heads.sent(&message(0));
+        assert_eq!(told(&mut heads), [(0, 1)]);
+        let round: Vec<_> = (0..ROUND).flat_map(|_| told(&mut heads)).collect();
+        assert_eq!(round, [(1, 1)]);
+    }
+}
