@@ -294,6 +294,23 @@ def test_what_is_sent_again_is_handed_over_once(relay: Relay, subscriber: Subscr
     nothing_comes(subscriber)
 
 
+def test_a_partition_is_forgotten_after_its_last_messages_are_handed_over(
+    relay: Relay, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While messages of it wait, what was handed over of it is still known: repeats are dropped."""
+    relay.send(1, 1, 2)
+    assert receive(subscriber, 2) == [1, 2]
+    relay.partition.release()
+    again = relay.open(8)
+    relay.send(1, 1, 2, partition=again)
+    time.sleep(0.3)  # a tick has come behind them
+    (partition,) = subscriber._inbox._windows
+    monkeypatch.setattr(subscriber._inbox._flows, "forget", lambda: [partition])
+    subscriber._take_messages()
+    nothing_comes(subscriber)
+    assert not subscriber._inbox._windows
+
+
 def test_an_old_epochs_changes_are_taken(relay: Relay, subscriber: Subscriber) -> None:
     """A former owner that goes on for a while sends what the new one may never send again."""
     new = relay.open(8, resumed=5)
@@ -365,6 +382,73 @@ def test_the_watermark_follows_partitions_and_their_children(relay: Relay, subsc
     left.push([message(heartbeat(stamp(9)))])
     wait_for_watermark(subscriber, 9)
     assert subscriber.watermark == Timestamp.parse(stamp(9))
+
+
+def seconds_received(subscriber: Subscriber) -> int:
+    """The second up to which the watermark says that all was handed over; 0 while it says nothing."""
+    watermark = subscriber.watermark
+    return 0 if watermark is None else int(str(watermark)[17:19])
+
+
+def test_the_watermark_waits_for_a_busy_consumer(relay: Relay, subscriber: Subscriber) -> None:
+    """It never passes a change that has come but was not handed over: whoever stores it loses none."""
+    for second in range(1, 6):
+        relay.send(second, second)
+        time.sleep(0.03)
+    relay.beat(30)
+    time.sleep(0.3)  # all of it has come, and the tick that tells 30
+    for second in range(1, 6):
+        assert seconds_received(subscriber) < second
+        assert receive(subscriber, 1) == [second]
+    wait_for_watermark(subscriber, 30)
+
+
+def test_the_watermark_waits_for_the_last_change_of_an_iteration(
+    relay: Relay, subscriber: Subscriber
+) -> None:
+    """The changes of one message come one by one, and it may be read between them, and after a close."""
+    relay.send(1, 1, 2, 3)
+    relay.send(2, 4)
+    relay.beat(30)
+    time.sleep(0.3)
+    iteration = iter(subscriber)
+    for expected in (1, 2, 3):
+        assert seconds_received(subscriber) < 1
+        assert next(iteration).keys["Id"] == expected
+    assert seconds_received(subscriber) < 2
+    subscriber.close()
+    assert seconds_received(subscriber) < 2
+
+
+def test_the_watermark_waits_for_changes_passed_by_whole_messages(
+    relay: Relay, subscriber: Subscriber
+) -> None:
+    """What an iteration left over still counts as not handed over when messages are taken behind it."""
+    relay.send(1, 1, 2)
+    relay.send(3, 3)
+    relay.beat(30)
+    assert next(iter(subscriber)).keys["Id"] == 1
+    assert next(subscriber.messages(10)).count == 1
+    for _ in subscriber.messages(0.3):
+        pass
+    assert seconds_received(subscriber) < 1
+    assert receive(subscriber, 1) == [2]
+    wait_for_watermark(subscriber, 30)
+
+
+def test_a_gap_comes_before_the_watermark_passes_it(
+    relay: Relay, proxy: LossyProxy, subscriber: Subscriber
+) -> None:
+    """While a loss waits to be told, the watermark stays before it."""
+    proxy.lose = lambda message: message.kind == "changes" and message.sequence == 1
+    for second in (1, 2):
+        relay.send(second, second)
+    relay.beat(30)
+    time.sleep(0.3)
+    assert receive(subscriber, 1) == [1]
+    assert seconds_received(subscriber) < 2
+    assert next_gap(subscriber).fields["sequences"] == (1, 1)
+    wait_for_watermark(subscriber, 30)
 
 
 async def test_async_for_hands_over_the_same(relay: Relay, proxy: LossyProxy) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer.facts import Tick
@@ -13,20 +14,27 @@ from spanwire.errors import Gap
 Item = Message | Gap
 
 
+@dataclass(slots=True)
+class Mark:
+    """What a tick tells, in the place where it came: it holds once all before it is handed over."""
+
+    watermark: Timestamp | None
+    forgotten: list[bytes] = field(default_factory=list)
+    """Partitions of which nothing comes any more."""
+
+
 class Inbox:
     """What has arrived and has not been handed over yet, in order."""
 
     def __init__(self, topics: Sequence[str]) -> None:
         self._flows = Flows(topics)
         self._windows: dict[bytes, dict[str, Window]] = {}
-        self._items: deque[Item] = deque()
+        self._items: deque[Item | Mark] = deque()
+        self._passed: Timestamp | None = None  # the watermark once all that `next` gave is handed over
+        self.watermark: Timestamp | None = None
+        """All changes up to here were handed over, or their loss was; it never goes back."""
         self.interval_s = 1.0
         """Between two ticks, as the relay last said."""
-
-    @property
-    def watermark(self) -> Timestamp | None:
-        """All changes up to here have arrived, or their loss was announced; it never goes back."""
-        return self._flows.watermark
 
     @property
     def baselines(self) -> int:
@@ -48,7 +56,19 @@ class Inbox:
 
     def next(self) -> Item | None:
         """The next message or gap; None where there is none."""
-        return self._items.popleft() if self._items else None
+        self._pass_marks()
+        item = self._items.popleft() if self._items else None
+        return None if isinstance(item, Mark) else item
+
+    def settle(self) -> None:
+        """Raise the watermark: all that `next` gave was handed over."""
+        self._pass_marks()
+        self.watermark = self._passed
+
+    def clear(self) -> None:
+        """Drop what waits. The watermark stays where it is."""
+        self._items.clear()
+        self._passed = self.watermark
 
     def fresh(self, message: Message) -> list[Change]:
         """Its changes that were not handed over before; they count as handed over now."""
@@ -62,5 +82,16 @@ class Inbox:
         body = message.tick()
         self.interval_s = body["interval_ms"] / 1000
         self._items += [one.error() for one in self._flows.tick(Tick.of(message, body))]
-        for partition in self._flows.forget():
-            self._windows.pop(partition, None)
+        forgotten = self._flows.forget()
+        if self._items and isinstance(mark := self._items[-1], Mark):  # ticks alone must not pile up
+            mark.watermark = self._flows.watermark
+            mark.forgotten += forgotten
+        else:
+            self._items.append(Mark(self._flows.watermark, forgotten))
+
+    def _pass_marks(self) -> None:
+        while self._items and isinstance(mark := self._items[0], Mark):
+            self._items.popleft()
+            self._passed = mark.watermark
+            for partition in mark.forgotten:
+                self._windows.pop(partition, None)

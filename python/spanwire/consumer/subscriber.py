@@ -66,7 +66,12 @@ class Subscriber(Receiver):
 
     @property
     def watermark(self) -> Timestamp | None:
-        """All changes up to here have arrived, or their loss was told; it never goes back."""
+        """All changes up to here were handed over, or their loss was told; it never goes back.
+
+        Of an iteration, a change counts as handed over once the loop has it. To be read where changes
+        are received, by the same thread or task.
+        """
+        self._settle()
         return self._inbox.watermark
 
     @property
@@ -88,6 +93,16 @@ class Subscriber(Receiver):
                 return False
             self._look_around()
         return True
+
+    def close(self) -> None:
+        """Close the socket. What has not been handed over is dropped, and the watermark stays before it."""
+        self._settle()
+        self._inbox.clear()
+        super().close()
+
+    def _settle(self) -> None:
+        if not self._ready:
+            self._inbox.settle()
 
     def _patience(self) -> float:
         return _STALE_TICKS * self._inbox.interval_s
@@ -124,6 +139,7 @@ class Subscriber(Receiver):
         return None
 
     def _next_message(self) -> Message | None:
+        self._settle()
         while isinstance(item := self._inbox.next(), Gap):
             if self._on_gap is None:
                 raise item
