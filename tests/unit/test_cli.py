@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from spanwire import config
+from spanwire._core import Output, Pipeline
 from spanwire.cli.init import commented_config
 from spanwire.config import Config
 
@@ -160,6 +162,30 @@ def test_the_commented_config_explains_every_setting() -> None:
     everything = tomllib.loads(uncommented)
     assert set(everything["source"]) == set(config.SourceConfig.model_fields)
     assert set(everything["output"][0]) == set(config.OutputConfig.model_fields)
+
+
+def test_every_default_that_is_shown_is_one(tmp_path: Path) -> None:
+    """What `init` writes behind a # can be uncommented: it changes nothing."""
+    text = commented_config({"project": "p", "instance": "in", "database": "db", "stream": "s"})
+    lines = [line.removeprefix("#") if re.match(r"#\w+ = ", line) else line for line in text.splitlines()]
+    everything = config.parse_text("\n".join(lines), "relay.toml")
+    assert everything.source == config.parse_text(text, "relay.toml").source
+    with Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"], options=everything.output[0].options)]):
+        pass
+
+
+def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    """It names the file; nothing is called internal."""
+    (line,) = fails(spanwire("demo", "--changes", "1", "--history", "/proc/nowhere"), 1)
+    assert "/proc/nowhere" in line
+    assert "internal" not in line
+
+
+def test_tail_says_that_nobody_is_there() -> None:
+    """Silence of a relay and of nobody are told apart."""
+    result = spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2")
+    assert result.returncode == 0
+    assert "nothing heard" in result.stderr
 
 
 def test_schema_prints_the_shipped_file() -> None:

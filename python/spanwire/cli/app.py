@@ -63,6 +63,9 @@ def main() -> None:
         # Whoever read our output has gone: there is nobody left to tell, also not at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else "cannot write or read: "
+        code = _say(error, f"{where}{error.strerror or error}", 1)
     except Exception as error:
         hint = "spanwire --debug shows where; please report it"
         code = _say(error, f"internal error: {type(error).__name__}: {error} ({hint})", 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 import typer
 
 from spanwire import config as settings
+from spanwire._core import Timestamp
 from spanwire.cli.options import ConfigPath, Json, print_json
 from spanwire.config import Config
 from spanwire.config.endpoints import split_listen
@@ -68,8 +69,9 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
         with connect(config.source) as connection:
             found["dialect"] = connection.dialect
             found["retention"] = connection.retention
+            problems.extend(_out_of_reach(config, connection.retention))
 
-    problems = []
+    problems: list[str] = []
     parts: dict[str, Callable[[], None]] = {
         "store": store,
         "output": outputs,
@@ -83,3 +85,27 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
             text = str(error)
             problems.append(text if text.startswith(name) else f"{name}: {text}")
     return problems
+
+
+def _out_of_reach(config: Config, retention: str) -> list[str]:
+    """Times that can be written, and cannot be read."""
+    source, now = config.source, Timestamp.now().seconds
+    found = []
+    if source.start_at is not None and source.start_at.seconds < now - _seconds(retention):
+        found.append(
+            f"source.start: {source.start} is older than the {retention} that the stream keeps; begin later"
+        )
+    if source.start_at is not None and source.start_at.seconds > now:
+        found.append(f'source.start: {source.start} lies in the future; write "now" or a time that has been')
+    if source.end_at is not None and source.start_at is None and source.end_at.seconds < now:
+        found.append(
+            f"source.end: {source.end} has passed, and reading would begin now; write an earlier start"
+        )
+    return found
+
+
+def _seconds(retention: str) -> int:
+    """Of a duration such as 36h or 7d; one that does not read so is taken for the longest there is."""
+    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+    number, unit = retention[:-1], retention[-1:]
+    return int(number) * units[unit] if number.isdigit() and unit in units else 30 * units["d"]

@@ -37,6 +37,7 @@ def init(
     if table and not make_stream:
         raise ConfigError("--table: goes with --create-stream")
     given = {"project": project, "instance": instance, "database": database, "stream": stream}
+    settings.parse({"source": given, "output": [{"kind": "pub", "bind": "tcp://127.0.0.1:5560"}]})
     text = commented_config(given)
     # What is written must be what can be read; a wrong name is noticed here, before anything is done.
     loaded = settings.parse_text(text, str(path))

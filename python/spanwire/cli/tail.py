@@ -17,6 +17,8 @@ from spanwire.consumer import Subscriber
 from spanwire.errors import ConfigError, Gap, SpanwireError
 
 _COLOURS = {"INSERT": "green", "UPDATE": "yellow", "DELETE": "red"}
+_SILENCE_S = 1.5
+"""A relay ticks every second."""
 _SLICE_S = 0.2
 """How often a quiet tail looks whether it should end."""
 
@@ -39,13 +41,17 @@ def tail(
         raise ConfigError("--json: does not go with --canonical; choose one of them")
     set_up_logs()
     console = Console(soft_wrap=True, highlight=False)
-    shown = 0
+    shown, began, waiting = 0, time.monotonic(), True
     deadline = None if timeout is None else time.monotonic() + timeout
     with stopped_by_signals() as stop, Subscriber(endpoint, topics=topic or [""], on_gap=_tell) as subscriber:
         while not stop.is_set() and (count is None or shown < count):
             left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
             if left <= 0:
                 break
+            if waiting and time.monotonic() - began > _SILENCE_S:
+                waiting = False
+                if not subscriber.wait_joined(0):
+                    typer.echo(f"spanwire: nothing heard from a relay at {', '.join(endpoint)} yet", err=True)
             for change in subscriber.receive(left):
                 if as_json:
                     typer.echo(json.dumps(_plain(change), ensure_ascii=False, default=_json))

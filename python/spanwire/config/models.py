@@ -85,7 +85,7 @@ class SourceConfig(_Section):
     connect_timeout_s: int = Field(default=20, ge=1, le=600)
     """How long to try to reach Spanner at the start."""
     topic: str = "{database}/{stream}/{table}/"
-    """Topic of a change: {database}, {stream} and {table} are filled in; it must name {table} and end in "/"."""
+    """Topic of a change: {database}, {stream} and {table} are filled in. Ends in "/", names {table}."""
     on_undecodable: Literal["stop", "dead-letter"] = "stop"
     """A change that cannot be decoded: stop with its version in the error, or send it raw to a topic."""
     max_record_bytes: int = Field(default=64 * MIB, ge=MIB, le=1024 * MIB)
@@ -100,6 +100,13 @@ class SourceConfig(_Section):
     def _is_resource(cls, value: str) -> str:
         if not _RESOURCE.fullmatch(value):
             raise ValueError(f'must be a plain id such as "my-database" without slashes, is "{value}"')
+        return value
+
+    @field_validator("emulator_host")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        if value and (problem := listen_problem(value)):
+            raise ValueError(problem)
         return value
 
     @field_validator("stream")
@@ -198,23 +205,23 @@ class OutputConfig(_Section):
     on_full: Literal["block", "detach"] = "block"
     """An output that is stuck holds the others ("block"), or is set aside, visibly ("detach"): progress
     does not wait for it, and what it leaves out is lost to it."""
-    queue_bytes: int | None = Field(default=None, ge=MIB, le=64 * 1024 * MIB)
+    queue_bytes: int | None = Field(default=None, examples=[32 * MIB], ge=MIB, le=64 * 1024 * MIB)
     """Bound of a sender's queue in bytes."""
-    queue_messages: int | None = Field(default=None, ge=1, le=10_000_000)
+    queue_messages: int | None = Field(default=None, examples=[10_000], ge=1, le=10_000_000)
     """Bound of a sender's queue in messages."""
-    batch_bytes: int | None = Field(default=None, ge=1, le=8 * MIB)
+    batch_bytes: int | None = Field(default=None, examples=[64 * 1024], ge=1, le=8 * MIB)
     """A message is closed at this size. Nothing waits while the socket is idle."""
-    batch_changes: int | None = Field(default=None, ge=1, le=1_000_000)
+    batch_changes: int | None = Field(default=None, examples=[10_000], ge=1, le=1_000_000)
     """A message is closed at this number of changes."""
-    batch_delay_ms: int | None = Field(default=None, ge=0, le=60_000)
+    batch_delay_ms: int | None = Field(default=None, examples=[5], ge=0, le=60_000)
     """A message is closed at this age."""
-    high_water_mark: int | None = Field(default=None, ge=1, le=10_000_000)
+    high_water_mark: int | None = Field(default=None, examples=[1_000], ge=1, le=10_000_000)
     """ZMQ_SNDHWM: messages that ZeroMQ keeps for one peer."""
-    linger_ms: int | None = Field(default=None, ge=0, le=600_000)
+    linger_ms: int | None = Field(default=None, examples=[1_000], ge=0, le=600_000)
     """ZMQ_LINGER: how long closing waits for peers to take what is queued."""
-    keepalive_s: int | None = Field(default=None, ge=0, le=86_400)
+    keepalive_s: int | None = Field(default=None, examples=[30], ge=0, le=86_400)
     """TCP keepalive: idle seconds before the first probe."""
-    heartbeat_ms: int | None = Field(default=None, ge=0, le=600_000)
+    heartbeat_ms: int | None = Field(default=None, examples=[10_000], ge=0, le=600_000)
     """ZMTP heartbeat interval; 0 for none."""
 
     @field_validator("bind", mode="before")

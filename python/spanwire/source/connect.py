@@ -98,8 +98,8 @@ class Connection:
 
     def look_up(self) -> None:
         """Read dialect, streams and their options from the database."""
+        dialect = self.read_dialect()
         try:
-            [[dialect]] = self._rows(_DIALECT_SQL)
             streams = [str(name) for [name] in self._rows(_STREAMS_SQL)]
             options = {
                 name: value
@@ -108,18 +108,26 @@ class Connection:
             }
         except Exception as error:
             raise self._unreachable(judge(error, self._doing)) from error
-        if dialect not in _DIALECTS:
-            raise ConnectError(
-                f"{self._doing.what}: the database's dialect {dialect} is not known to this version"
-            )
         self._check_stream(streams)
         if options.get("partition_mode", "IMMUTABLE_KEY_RANGE") != "IMMUTABLE_KEY_RANGE":
             raise ConnectError(
                 f"{self._doing.what}: this version does not read partition_mode "
                 f"{options['partition_mode']}; create the stream with partition_mode = 'IMMUTABLE_KEY_RANGE'"
             )
-        self.query = StreamQuery.of(self._source, _DIALECTS[str(dialect)])
+        self.query = StreamQuery.of(self._source, dialect)
         self.retention = str(options.get("retention_period", "1d"))
+
+    def read_dialect(self) -> Dialect:
+        """Ask the database for its dialect."""
+        try:
+            [[dialect]] = self._rows(_DIALECT_SQL)
+        except Exception as error:
+            raise self._unreachable(judge(error, self._doing)) from error
+        if dialect not in _DIALECTS:
+            raise ConnectError(
+                f"{self._doing.what}: the database's dialect {dialect} is not known to this version"
+            )
+        return _DIALECTS[str(dialect)]
 
     def metadata(self, session: str, channel: int, attempt: int = 1) -> Metadata:
         """The headers of a read, as the official client sends them for one."""

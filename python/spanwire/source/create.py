@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from google.cloud.spanner_admin_database_v1 import DatabaseAdminClient
-from google.cloud.spanner_admin_database_v1.types import (
-    DatabaseDialect,
-    GetDatabaseRequest,
-    UpdateDatabaseDdlRequest,
-)
+from google.cloud.spanner_admin_database_v1.types import UpdateDatabaseDdlRequest
 
 from spanwire.config import SourceConfig
-from spanwire.source.connect import official_client
+from spanwire.errors import ConnectError, SpanwireError
+from spanwire.source.connect import Connection, official_client
 from spanwire.source.retry import Doing, judge
 
 _PATIENCE_S = 120.0
@@ -30,12 +27,20 @@ def create_stream(source: SourceConfig, tables: Sequence[str]) -> str:
         api: DatabaseAdminClient = official_client(source).database_admin_api
         name = f"projects/{source.project}/instances/{source.instance}/databases/{source.database}"
         patience: dict[str, Any] = {"timeout": float(source.connect_timeout_s)}
-        database = api.get_database(request=GetDatabaseRequest(name=name), **patience)
-        quote = '"' if database.database_dialect == DatabaseDialect.POSTGRESQL else "`"
+        with Connection(source) as connection:
+            quote = '"' if connection.read_dialect() == "postgresql" else "`"
         statement = statement_of(source.stream, tables, quote)
         request = UpdateDatabaseDdlRequest(database=name, statements=[statement])
         api.update_database_ddl(request=request, **patience).result(timeout=_PATIENCE_S)
+    except SpanwireError:
+        raise
     except Exception as error:
+        if "uplicate name" in str(error):
+            raise ConnectError(
+                f'source.stream: database "{source.database}" has a "{source.stream}" already; '
+                "leave out --create-stream, or give another --stream",
+                setting="source.stream",
+            ) from error
         raise judge(error, doing) from error
     return statement
 
