@@ -499,23 +499,86 @@ def test_what_is_not_ours_is_refused_and_the_rest_goes_on(relay: Relay) -> None:
     foreign.close(0)
 
 
-def test_dead_letters_are_told() -> None:
-    """A change that the relay could not decode comes as a call, with its reason."""
-    letters: list[dict[str, object]] = []
+def dead_letter_relay(topic: str = "{database}/{stream}/{table}/") -> Pipeline:
+    """A pipeline that sends on what it cannot decode."""
     output = Output("pub", ["tcp://127.0.0.1:*"])
-    options = {"tick_ms": 20}
+    return Pipeline(
+        "shop", "all", [output], topic=topic, on_undecodable="dead-letter", options={"tick_ms": 20}
+    )
+
+
+def undecodable(second: int, table: str = "orders") -> bytes:
+    """A change whose keys are not what they must be."""
+    return message(data_change(stamp(second), [("not an object", {}, {})], table=table))
+
+
+def wait_for_letters(subscriber: Subscriber, letters: list[dict[str, object]], count: int) -> list[object]:
+    """Receive until so many dead letters came, and then a while; their tables."""
+    deadline = time.monotonic() + 10
+    while len(letters) < count:
+        assert time.monotonic() < deadline, letters
+        subscriber.receive(0.05)
+    nothing_comes(subscriber)
+    return [one["table"] for one in letters]
+
+
+@pytest.mark.parametrize(
+    ("template", "topics", "ticks"),
+    [
+        ("{database}/{stream}/{table}/", "", ""),
+        ("{database}/{stream}/{table}/", "shop/all/", ""),
+        ("{database}/{stream}/{table}/", "shop/all/_dead/", ""),
+        ("{database}/{stream}/x/{table}/", "shop/all/x/orders/", ""),
+        ("cdc/{table}/", "cdc/orders/", "shop/all/_tick/"),
+    ],
+)
+def test_dead_letters_are_told(template: str, topics: str, ticks: str) -> None:
+    """A change that could not be decoded comes as a call: all where topics do not tell the tables."""
+    letters: list[dict[str, object]] = []
     with (
-        Pipeline("shop", "all", [output], on_undecodable="dead-letter", options=options) as pipeline,
-        Subscriber(pipeline.endpoints[0], on_dead_letter=letters.append) as subscriber,
+        dead_letter_relay(template) as pipeline,
+        Subscriber(
+            pipeline.endpoints[0], topics, ticks=ticks or (), on_dead_letter=letters.append
+        ) as subscriber,
+    ):
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        if "_dead" in topics:
+            time.sleep(0.5)  # no ticks are subscribed to
+        else:
+            assert subscriber.wait_joined(10)
+        partition.push([undecodable(1), undecodable(2, "lines")])
+        assert wait_for_letters(subscriber, letters, 2) == ["orders", "lines"]
+
+
+def test_dead_letters_of_the_tables_followed_are_told() -> None:
+    """Who follows some tables hears of their dead letters, and of no others."""
+    letters: list[dict[str, object]] = []
+    with (
+        dead_letter_relay() as pipeline,
+        Subscriber(
+            pipeline.endpoints[0], ["shop/all/orders/", "shop/all/li"], on_dead_letter=letters.append
+        ) as subscriber,
     ):
         assert subscriber.wait_joined(10)
         partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
-        partition.push([message(data_change(stamp(1), [("not an object", {}, {})]))])
-        deadline = time.monotonic() + 10
-        while not letters:
-            assert time.monotonic() < deadline
-            subscriber.receive(0.05)
-    assert letters[0]["table"] == "orders"
+        tables = ("orders_archive", "orders", "users", "lines")
+        partition.push([undecodable(second, table) for second, table in enumerate(tables, 1)])
+        assert wait_for_letters(subscriber, letters, 2) == ["orders", "lines"]
+
+
+def test_a_lost_dead_letter_is_a_gap() -> None:
+    """Also for who follows one table: it may have been of that one."""
+    with (
+        dead_letter_relay() as pipeline,
+        LossyProxy(pipeline.endpoints[0][0], lambda message: message.kind == "deadLetter") as proxy,
+        Subscriber(proxy.endpoint, "shop/all/orders/") as subscriber,
+    ):
+        assert subscriber.wait_joined(10)
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        partition.push([undecodable(1)])
+        gap = next_gap(subscriber)
+        assert (gap.fields["topic"], gap.fields["sequences"]) == ("shop/all/_dead/", (0, 0))
+        nothing_comes(subscriber)
 
 
 def test_ticks_are_found_where_topics_do_not_lead_to_them() -> None:

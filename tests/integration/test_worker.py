@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 
+import pytest
 from support.change_records import data_change, message
 
 from spanwire import Worker
@@ -54,3 +55,46 @@ async def test_a_worker_receives_on_an_event_loop() -> None:
             if len(found) == 3:
                 break
         assert found == [0, 1, 2]
+
+
+def undecodable(second: int) -> bytes:
+    """A change whose keys are not what they must be."""
+    return message(data_change(f"2026-11-23T10:00:{second:02d}Z", [("not an object", {}, {})]))
+
+
+def decodable(second: int) -> bytes:
+    """A change of a key that says when."""
+    mods = [({"Id": str(second)}, {"Name": "n"}, {})]
+    return message(data_change(f"2026-11-23T10:00:{second:02d}Z", mods))
+
+
+def receive_one(worker: Worker) -> list[int]:
+    """The keys of what comes first."""
+    return [change.keys["Id"] for change in worker.receive(10)]
+
+
+def test_dead_letters_come_to_a_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """By a call where there is one, else as a warning; a call that fails loses no change."""
+    output = Output("push", ["tcp://127.0.0.1:*"])
+    letters: list[object] = []
+
+    def refuse(letter: dict[str, object]) -> None:
+        letters.append(letter["table"])
+        raise ValueError("refused")
+
+    with Pipeline("shop", "all", [output], on_undecodable="dead-letter") as pipeline:
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
+        with Worker(pipeline.endpoints[0]) as worker:
+            partition.push([undecodable(1), decodable(2)])
+            assert receive_one(worker) == [2]
+        (record,) = [one for one in caplog.records if one.name == "spanwire.consumer"]
+        assert "of table orders" in record.getMessage()
+        assert "not an object" not in record.getMessage()
+        with Worker(pipeline.endpoints[0], on_dead_letter=refuse) as worker:
+            partition.push([undecodable(3), decodable(4)])
+            assert pipeline.drain(10)
+            time.sleep(0.2)  # both have come
+            with pytest.raises(ValueError, match="refused"):
+                worker.receive(10)
+            assert receive_one(worker) == [4]
+        assert letters == ["orders"]

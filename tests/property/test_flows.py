@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from property.relay_model import ROUND, RelayModel, Sent, at
 
-from spanwire.consumer.facts import Missing, Tick, tick_topics
+from spanwire.consumer.facts import TICK_LEVEL, Missing, Tick, side_topics
 from spanwire.consumer.flows import Flows
 
 QUIET = 400  # ticks until the consumer gives up what nobody speaks of any more
@@ -247,4 +247,4 @@ def test_what_is_not_subscribed_to_is_not_missed(seed: int, senders: int, steps:
 )
 def test_ticks_are_found_from_the_topics(topics: list[str], ticks: list[str]) -> None:
     """Ticks are on the first two levels of a topic; a shorter subscription has them already."""
-    assert tick_topics(topics) == ticks
+    assert side_topics(topics, TICK_LEVEL) == ticks

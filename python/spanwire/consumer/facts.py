@@ -16,6 +16,7 @@ PartitionId = bytes
 """The 16-byte hash that names a partition on the wire."""
 
 TICK_LEVEL = "_tick/"
+DEAD_LEVEL = "_dead/"
 ROUND = 16
 """A relay tells the head of every flow at least once in so many ticks, also of flows that rest."""
 _BEGINNING = Timestamp(-62_135_596_800)  # of the year 1
@@ -166,16 +167,16 @@ class Missing:
         )
 
 
-def tick_topics(topics: Sequence[str]) -> list[str]:
-    """Where the ticks for these subscriptions are published; none where a subscription covers them.
+def side_topics(topics: Sequence[str], level: str) -> list[str]:
+    """Where the ticks or dead letters beside these are published; none where a subscription covers them.
 
-    Ticks are on "{database}/{stream}/_tick/". A subscription that ends before or with its second
-    level is a beginning of that name already.
+    `level`: `TICK_LEVEL` for what is on "{database}/{stream}/_tick/", `DEAD_LEVEL` likewise. A
+    subscription that ends before or with its second level is a beginning of that name already.
     """
     found: dict[str, None] = {}
     for topic in topics:
         database, stream, rest = ([*topic.split("/", 2), "", ""])[:3]
-        own = f"{database}/{stream}/{TICK_LEVEL}"
+        own = f"{database}/{stream}/{level}"
         if topic.count("/") >= 2 and rest and not own.startswith(topic):
             found[own] = None
     return [one for one in found if not any(one.startswith(topic) for topic in topics)]

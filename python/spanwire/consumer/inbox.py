@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer.facts import Tick
 from spanwire.consumer.flows import Flows
+from spanwire.consumer.letters import concerns
 from spanwire.errors import Gap
 
 Item = Message | Gap
@@ -26,8 +27,10 @@ class Mark:
 class Inbox:
     """What has arrived and has not been handed over yet, in order."""
 
-    def __init__(self, topics: Sequence[str]) -> None:
-        self._flows = Flows(topics)
+    def __init__(self, topics: Sequence[str], dead: Sequence[str] = ()) -> None:
+        """`topics`: those followed. `dead`: where the dead letters beside them are."""
+        self._topics = tuple(topics)
+        self._flows = Flows([*topics, *dead])
         self._windows: dict[bytes, dict[str, Window]] = {}
         self._items: deque[Item | Mark] = deque()
         self._passed: Timestamp | None = None  # the watermark once all that `next` gave is handed over
@@ -50,7 +53,7 @@ class Inbox:
         if message.kind in ("changes", "deadLetter"):
             verdict = self._flows.message(message)
             self._items += [one.error() for one in verdict.missing]
-            if verdict.new:
+            if verdict.new and self._is_wanted(message):
                 self._items.append(message)
         return False
 
@@ -77,6 +80,12 @@ class Inbox:
         if window is None:
             window = windows[message.topic] = Window()
         return window.admit(message.changes())
+
+    def _is_wanted(self, message: Message) -> bool:
+        """Dead letters of all tables share a topic: of other tables they concern nobody here."""
+        return message.kind != "deadLetter" or concerns(
+            message.topic, message.dead_letter()["table"], self._topics
+        )
 
     def _tick(self, message: Message) -> None:
         body = message.tick()

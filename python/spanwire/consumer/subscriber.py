@@ -10,7 +10,8 @@ from typing import Any
 import zmq
 
 from spanwire._core import Change, Message, Timestamp
-from spanwire.consumer.facts import tick_topics
+from spanwire.consumer import letters
+from spanwire.consumer.facts import DEAD_LEVEL, TICK_LEVEL, side_topics
 from spanwire.consumer.inbox import Inbox
 from spanwire.consumer.receiver import Receiver, left_until
 from spanwire.errors import Gap
@@ -47,21 +48,24 @@ class Subscriber(Receiver):
         "shop/all_tables/_tick/", if its topics do not begin with database and stream.
         `receive_high_water_mark`: messages that wait in the socket for a slow consumer, 0 for no bound;
         what comes beyond is lost, and told.
-        `on_dead_letter`: called with each change that the relay could not decode, a dict of `version`,
-        `table`, `reason` and `raw`; without it, a warning is logged.
+        `on_dead_letter`: called with each change of these topics that the relay could not decode, a dict
+        of `version`, `table`, `reason` and `raw`; without it, a warning is logged.
         """
         super().__init__(zmq.SUB, endpoints, receive_high_water_mark)
         topics = [topics] if isinstance(topics, str) else list(topics)
         self._on_gap = on_gap
-        self._on_dead_letter = on_dead_letter or _warn
-        self._inbox = Inbox(topics)
+        self._on_dead_letter = on_dead_letter or letters.warn
+        named = [ticks] if isinstance(ticks, str) else list(ticks)
+        # Named ticks say where database and stream are; the topics then do not.
+        beside = [f"{one.removesuffix(TICK_LEVEL)}{DEAD_LEVEL}" for one in named if one.endswith(TICK_LEVEL)]
+        dead = side_topics(topics + beside, DEAD_LEVEL) if not named else beside
+        self._inbox = Inbox(topics, dead)
         self._ticked_at = time.monotonic()
         self._said_stale = False
         # Connected first and ticks last: subscriptions travel in this order, so once a tick arrives,
         # those before it are in force.
         self._connect()
-        ticks = [ticks] if isinstance(ticks, str) else list(ticks)
-        for topic in [*topics, *(ticks or tick_topics(topics))]:
+        for topic in [*topics, *dead, *(named or side_topics(topics, TICK_LEVEL))]:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
     @property
@@ -145,13 +149,3 @@ class Subscriber(Receiver):
                 raise item
             self._on_gap(item)
         return item
-
-
-def _warn(letter: dict[str, Any]) -> None:
-    """Say that a change could not be decoded, without its data."""
-    _log.warning(
-        "the relay could not decode change %s of table %s: %s",
-        letter["version"],
-        letter["table"],
-        letter["reason"],
-    )

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import zmq
 
 from spanwire._core import Change, Message
+from spanwire.consumer import letters
 from spanwire.consumer.receiver import Receiver
 
 
@@ -17,12 +20,22 @@ class Worker(Receiver):
     handed over is lost with it.
     """
 
-    def __init__(self, endpoints: str | Sequence[str], *, receive_high_water_mark: int = 100) -> None:
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        *,
+        on_dead_letter: Callable[[dict[str, Any]], None] | None = None,
+        receive_high_water_mark: int = 100,
+    ) -> None:
         """Connect. ConfigError for an endpoint that cannot be one.
 
+        `on_dead_letter`: called with each change that the relay could not decode, a dict of `version`,
+        `table`, `reason` and `raw`; without it, a warning is logged.
         `receive_high_water_mark`: messages that wait in the socket; few, so that work goes to who is free.
         """
         super().__init__(zmq.PULL, endpoints, receive_high_water_mark)
+        self._on_dead_letter = on_dead_letter or letters.warn
+        self._letters: deque[Message] = deque()
         self._changes: list[Change] = []
         self._connect()
 
@@ -30,7 +43,11 @@ class Worker(Receiver):
         message = Message.decode(frames)
         if message.kind == "changes":
             self._changes += message.changes()
+        elif message.kind == "deadLetter":
+            self._letters.append(message)
 
     def _next(self) -> list[Change] | None:
+        while self._letters:  # a call may raise: the changes stay
+            self._on_dead_letter(self._letters.popleft().dead_letter())
         changes, self._changes = self._changes, []
         return changes or None
