@@ -113,8 +113,10 @@ class Pipeline:
         resumed: bool = False,
         parents: Sequence[str] = ...,
     ) -> Partition:
-        """Open a partition under an epoch. `start`: where its query starts (inclusive). `resumed`:
-        everything up to and including `start` was handed over under an earlier epoch."""
+        """Open a partition under an epoch. `epoch`: must rise each time the partition is opened over its
+        life, across restarts too: consumers take one that did not for a process out of date. `start`:
+        where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
+        over under an earlier epoch."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:

@@ -363,6 +363,28 @@ def test_what_a_restarted_relay_sent_before_the_link_was_back_is_missed(relay: R
             assert str(gap.fields["after"]) == stamp(5)
 
 
+def test_an_epoch_that_did_not_rise_is_logged_once(relay: Relay, caplog: pytest.LogCaptureFixture) -> None:
+    """Another process under the same epoch cannot be told from one that is out of date: that is said."""
+    with Subscriber(relay.endpoint) as subscriber:
+        assert subscriber.wait_joined(10)
+        relay.beat(5)
+        wait_for_watermark(subscriber, 5)
+        relay.partition.release()
+        relay.pipeline.close()
+        restarted = Relay(relay.endpoint, epoch=7, resumed=5)
+        with restarted.pipeline:
+            assert receive_until(subscriber, restarted, 6) == [6]
+            restarted.send(7, 7)
+            assert receive(subscriber, 1) == [7]
+            nothing_comes(subscriber)
+    said = [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()]
+    (partition,) = subscriber._inbox._windows
+    assert said == [
+        f"two relay processes own partition {partition.hex()} under epoch 7: losses of the later one are "
+        "not told and the watermark stays behind; epochs must rise, across restarts too"
+    ]
+
+
 def wait_for_watermark(subscriber: Subscriber, second: int) -> None:
     """Receive until all up to there is known to have come."""
     deadline = time.monotonic() + 10

@@ -67,6 +67,11 @@ class Flows:
         """Senders whose first tick has come."""
         return len(self._partitions.senders)
 
+    @property
+    def clashes(self) -> dict[bytes, int]:
+        """Partitions that two relay processes own under the same epoch, and that epoch."""
+        return self._partitions.clashes
+
     def message(self, message: Arrival) -> Verdict:
         """Take a message that belongs to a flow (a change, a dead letter)."""
         incarnation, epoch = message.incarnation, message.epoch

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,6 +13,7 @@ from spanwire.consumer.flows import Flows
 from spanwire.consumer.letters import concerns
 from spanwire.errors import Gap
 
+_log = logging.getLogger("spanwire.consumer")
 Item = Message | Gap
 
 
@@ -32,6 +34,7 @@ class Inbox:
         self._topics = tuple(topics)
         self._flows = Flows([*topics, *dead])
         self._windows: dict[bytes, dict[str, Window]] = {}
+        self._said_clashes: set[bytes] = set()
         self._items: deque[Item | Mark] = deque()
         self._passed: Timestamp | None = None  # the watermark once all that `next` gave is handed over
         self.watermark: Timestamp | None = None
@@ -91,12 +94,27 @@ class Inbox:
         body = message.tick()
         self.interval_s = body["interval_ms"] / 1000
         self._items += [one.error() for one in self._flows.tick(Tick.of(message, body))]
+        self._tell_clashes()
         forgotten = self._flows.forget()
         if self._items and isinstance(mark := self._items[-1], Mark):  # ticks alone must not pile up
             mark.watermark = self._flows.watermark
             mark.forgotten += forgotten
         else:
             self._items.append(Mark(self._flows.watermark, forgotten))
+
+    def _tell_clashes(self) -> None:
+        """Log once where epochs did not rise: such a process cannot be told from one out of date."""
+        if len(self._flows.clashes) == len(self._said_clashes):
+            return
+        for partition, epoch in self._flows.clashes.items():
+            if partition not in self._said_clashes:
+                self._said_clashes.add(partition)
+                _log.warning(
+                    "two relay processes own partition %s under epoch %d: losses of the later one are not "
+                    "told and the watermark stays behind; epochs must rise, across restarts too",
+                    partition.hex(),
+                    epoch,
+                )
 
     def _pass_marks(self) -> None:
         while self._items and isinstance(mark := self._items[0], Mark):

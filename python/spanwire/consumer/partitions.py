@@ -95,6 +95,8 @@ class Partitions:
         self._most = 0
         self._owners: dict[PartitionId, Ownership] = {}
         self._gone: OrderedDict[PartitionId, Ownership] = OrderedDict()
+        self.clashes: dict[PartitionId, int] = {}
+        """Partitions that two processes own under one epoch, and that epoch: it must rise."""
 
     def baselined(self, incarnation: int) -> bool:
         """Whether all senders of a relay process have ticked."""
@@ -151,6 +153,8 @@ class Partitions:
             owner = self._owners[partition] = self._succeed(owner, epoch, incarnation)
             self._gone.pop(partition, None)
         elif incarnation != owner.incarnation:
+            if epoch == owner.epoch:
+                self.clashes.setdefault(partition, epoch)
             return None
         elif epoch < owner.epoch:
             if epoch not in owner.older:  # heard of only now: it began before the one that followed it
