@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +15,9 @@ from integration.test_relay_simulator import reading, settings
 
 from spanwire.config import Config
 from spanwire.errors import CorruptError, SourceError, UndecodableError
-from spanwire.records import State
+from spanwire.records import PartitionRecord, State
 from spanwire.relay import Relay
+from spanwire.relay.keeper import _Running
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.status import Refused
@@ -27,14 +29,16 @@ Fault = Callable[[ChangeQuery, Messages], Messages]
 
 
 class Faulty(Simulator):
-    """A simulator whose answers go through `fault` first; None lets them be."""
+    """A simulator whose answers go through `fault` first; the initial query has a fault of its own."""
 
     fault: Fault | None = None
+    initial_fault: Fault | None = None
 
     def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Messages:
         """The query's messages, with the fault."""
         messages = super().read(query, resume, active)
-        return messages if self.fault is None or query.token is None else self.fault(query, messages)
+        faulty = self.fault if query.token is not None else self.initial_fault
+        return messages if faulty is None else faulty(query, messages)
 
 
 @pytest.fixture
@@ -232,3 +236,91 @@ def test_lasting_faults_end_the_relay_at_once(
     with pytest.raises(SourceError, match=said), Relay(settings(faulty, tmp_path)) as relay:
         relay.wait(30)
     assert time.monotonic() - began < 15
+
+
+def stored_every(config: Config, interval_ms: int) -> Config:
+    """The same relay, its progress stored at this interval."""
+    return config.model_copy(update={"store": config.store.model_copy(update={"interval_ms": interval_ms})})
+
+
+def test_a_new_relay_reads_at_once(faulty: Faulty, tmp_path: Path) -> None:
+    """However seldom progress is stored."""
+    began = time.monotonic()
+    with Relay(stored_every(settings(faulty, tmp_path), 10_000)) as relay:
+        reading(relay, 2)
+        assert time.monotonic() - began < 5
+
+
+def test_a_silent_initial_query_does_not_hold_up_a_stop(faulty: Faulty, tmp_path: Path) -> None:
+    """Spanner has taken the query and says nothing: stopping ends it."""
+    asked, over = threading.Event(), threading.Event()
+    faulty.initial_fault = silent(asked, over)
+    relay = Relay(settings(faulty, tmp_path))
+    relay.start()
+    assert asked.wait(10)
+    stopping = threading.Thread(target=relay.stop, args=(1.0,), daemon=True)
+    stopping.start()
+    stopping.join(5)
+    over.set()
+    assert not stopping.is_alive()
+    assert relay.wait(0)
+
+
+def test_a_silent_initial_query_is_a_problem_and_asked_again(
+    faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It takes moments where Spanner is well, so it does not wait for ever."""
+    monkeypatch.setattr("spanwire.source.initial._PATIENCE_S", 0.5)
+    asked, over = threading.Event(), threading.Event()
+    faulty.initial_fault = silent(asked, over)
+    with Relay(settings(faulty, tmp_path)) as relay:
+        eventually(lambda: any("first partitions" in problem for problem in relay.problems()), 10)
+        faulty.initial_fault = None
+        over.set()
+        reading(relay, 2)
+        assert relay.problems() == []
+
+
+def silent(asked: threading.Event, over: threading.Event) -> Fault:
+    """The query is taken, and nothing is said until it is over."""
+
+    def fault(_query: ChangeQuery, _messages: Messages) -> Messages:
+        asked.set()
+        over.wait(30)
+        yield from ()
+
+    return fault
+
+
+def test_progress_is_stored_when_several_partitions_fail_at_once(faulty: Faulty, tmp_path: Path) -> None:
+    """The second failure does not keep back what was handed over before."""
+    config = stored_every(settings(faulty, tmp_path), 60_000)
+    broken = threading.Event()
+
+    def fault(_query: ChangeQuery, messages: Messages) -> Messages:
+        for message in messages:
+            yield b"\xff\xff\xff" if broken.is_set() else message
+
+    faulty.fault = fault
+    with pytest.raises(CorruptError), Relay(config) as relay:
+        reading(relay, 2)
+        eventually(lambda: relay.stats()["heartbeats"] >= 4, 20)
+        eventually(lambda: all(one.partition.position for one in running(relay)), 10)
+        running(relay)[0].reader.stop = running(relay)[1].reader.stop = lambda: None  # type: ignore[method-assign]
+        broken.set()
+        relay.wait(30)
+    assert all(one.position is not None for one in held(config))
+
+
+def running(relay: Relay) -> list[_Running]:
+    """The partitions that are being read."""
+    assert relay._keeper is not None
+    return list(relay._keeper._running.values())
+
+
+def held(config: Config) -> list[PartitionRecord]:
+    """What the store holds, once its relay has ended."""
+    store = SqliteStore(config.store.path, config.source.identity)
+    partitions = store.load()
+    store.close()
+    return partitions

@@ -19,7 +19,7 @@ import structlog
 
 from spanwire._core import Partition, Pipeline, Timestamp
 from spanwire.config import Config
-from spanwire.errors import ClosedError
+from spanwire.errors import ClosedError, SpanwireError
 from spanwire.records import PartitionRecord, Progress, State, short_token
 from spanwire.source.connect import Connection
 from spanwire.source.partitions import Lineage
@@ -66,18 +66,20 @@ class Keeper:
         self.lineage = Lineage(end=self._end)
 
     def begin(self, partitions: list[PartitionRecord]) -> None:
-        """Go on with what the store holds: what ran is owned again, under a new epoch."""
+        """Go on with what the store holds: what ran is owned again, under a new epoch; new ones are begun."""
         self.lineage = Lineage(partitions, self._end)
         for one in partitions:
             if one.state is State.RUNNING and not self.lineage.is_complete(one.token):
                 self._own(one)
+        self._schedule()
 
     def turn(self, wait_s: float | None = None) -> None:
         """Wait for something to happen, at the most until progress is due, and deal with it.
 
         Raises what ends the relay: the fault of a reader, or of the store.
         """
-        self._deal(self._patience() if wait_s is None else wait_s)
+        for failure in self._deal(self._patience() if wait_s is None else wait_s):
+            raise failure
         self._settle()
         self._schedule()
         if time.monotonic() - self._stored_at >= self._interval_s:
@@ -110,7 +112,9 @@ class Keeper:
 
     def close(self, *, drained: bool) -> None:
         """Store what was handed over and give up the partitions, after the pipeline was `drained` or not."""
-        self._deal(0.0)
+        # One failure has ended the relay already: another must not keep the rest from being stored.
+        for failure in self._deal(0.0):
+            _log.warning("another partition failed while the relay ended", why=str(failure))
         self._settle()
         self.store_progress()
         # Giving up sends what is open: an output that is stuck would hold this up for ever.
@@ -129,23 +133,21 @@ class Keeper:
         one = self._running.get(partition.token)
         return partition.advanced(None if one is None else self._position(one)).resume_at
 
-    def _deal(self, wait_s: float) -> None:
-        """Take in all reports there are, waiting for the first."""
+    def _deal(self, wait_s: float) -> list[SpanwireError]:
+        """Take in all reports there are, waiting for the first; the failures among them, oldest first."""
+        failures: list[SpanwireError] = []
         try:
             report = self._reports.get(timeout=wait_s) if wait_s > 0 else self._reports.get_nowait()
             while True:
-                self._take(report)
+                if isinstance(report, Ended):
+                    self._take(report)
+                elif report is not None and report.error is not None:
+                    failures.append(report.error)
                 report = self._reports.get_nowait()
         except queue.Empty:
-            return
+            return failures
 
-    def _take(self, report: Ended | Stopped | None) -> None:
-        if report is None:
-            return
-        if isinstance(report, Stopped):
-            if report.error is not None:
-                raise report.error
-            return
+    def _take(self, report: Ended) -> None:
         one = self._running[report.token]
         if report.children:
             self._parts.store.add_children(report.token, one.epoch, report.children)

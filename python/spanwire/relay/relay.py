@@ -17,7 +17,7 @@ from spanwire.errors import ClosedError, SpanwireError, StoreError
 from spanwire.records import PartitionRecord, State
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
-from spanwire.source.initial import first_partitions
+from spanwire.source.initial import Asking, first_partitions
 from spanwire.store import open_store
 
 _STUCK_S = 10.0
@@ -43,6 +43,7 @@ class Relay:
         self._open = ExitStack()
         self._parts: Parts | None = None
         self._keeper: Keeper | None = None
+        self._asking = Asking()
 
     def start(self) -> None:
         """Open store, sockets and Spanner, then run on a thread of its own.
@@ -76,6 +77,7 @@ class Relay:
         """
         self._drain_s = timeout
         self._stop.set()
+        self._asking.cancel()
         if self._keeper is not None and self._thread is not None:
             self._keeper.wake()
             self._thread.join()
@@ -97,6 +99,8 @@ class Relay:
         if self._keeper is None or self._ended.is_set():
             return ["the relay does not run"]
         found = [f"interrupted: {why}" for _, why in sorted(self._keeper.troubles().items())]
+        if self._asking.trouble is not None:
+            found.append(f"not begun: {self._asking.trouble}")
         return found + _stuck_outputs(self.stats())
 
     def status(self) -> dict[str, Any]:
@@ -167,7 +171,10 @@ class Relay:
                 _log.info("the store holds progress: source.start is not used", start=source.start)
         else:
             start = source.start_at or parts.connection.read_at
-            parts.store.initialise(first_partitions(parts.connection, start, self._stop))
+            roots = first_partitions(parts.connection, start, self._stop, self._asking)
+            if not roots:
+                return
+            parts.store.initialise(roots)
             partitions = parts.store.load()
         keeper.begin(partitions)
 

@@ -13,29 +13,69 @@ from spanwire.source.partitions import newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
 
+_PATIENCE_S = 30.0
+"""The initial query is short: one that takes longer, from its start on, is asked again."""
+
+
+class Asking:
+    """The initial query while it is asked: another thread may cancel it, and see what is wrong with it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._stream: RawStream | None = None
+        self._cancelled = False
+        self.trouble: str | None = None
+        """Why it has not been answered yet; None while nothing is wrong."""
+
+    def cancel(self) -> None:
+        """End it, and whatever would be asked after it. From any thread."""
+        with self._lock:
+            self._cancelled = True
+            if self._stream is not None:
+                self._stream.cancel()
+
+    def messages(self, stream: RawStream) -> list[bytes]:
+        """All messages of a stream; a fault of its own where it was cancelled."""
+        with self._lock:
+            self._stream = stream
+            if self._cancelled:
+                stream.cancel()
+        try:
+            return list(stream)
+        finally:
+            with self._lock:
+                self._stream = None
+
 
 def first_partitions(
-    connection: Connection, start: Timestamp, stop: threading.Event
+    connection: Connection, start: Timestamp, stop: threading.Event, asking: Asking | None = None
 ) -> list[PartitionRecord]:
     """The partitions that a stream has at `start`, from the initial query; empty only when stopped.
 
-    Passing faults are waited out; others are raised as SourceError.
+    Passing faults are waited out, with a word in `asking`; others are raised as SourceError. Who sets
+    `stop` cancels `asking` too.
     """
+    asking = asking or Asking()
     doing, backoff = Doing(f"asking for the first partitions of {connection.query.stream}", start), Backoff()
     while not stop.is_set():
         session = ""
         try:
-            with RawStream(connection, connection.query.request(None, start)) as stream:
+            request = connection.query.request(None, start)
+            # A start that lies ahead is answered when it has come.
+            patience = _PATIENCE_S + max(0, start.seconds - Timestamp.now().seconds)
+            with RawStream(connection, request, timeout_s=patience) as stream:
                 session = stream.session
-                found = RecordReader(connection.dialect).read(list(stream))
+                found = RecordReader(connection.dialect).read(asking.messages(stream))
         except FAULTS as error:
             failure = judge(error, doing)
             if not failure.retryable:
                 raise failure from error
             if failure.fields.get("session_lost"):
                 connection.session.lost(session)
+            asking.trouble = str(failure)
             stop.wait(backoff.next(failure))
             continue
+        asking.trouble = None
         roots = _roots(found)
         if not roots:
             raise CorruptError(f"{doing.what}: Spanner names none")

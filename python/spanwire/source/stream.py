@@ -1,7 +1,7 @@
 """One query's stream of raw `PartialResultSet` bytes.
 
-Nothing is decoded here: the bytes go to the core as gRPC delivered them. There is no deadline: a
-query lives as long as its partition, and ends by its end, a fault, or `cancel`.
+Nothing is decoded here: the bytes go to the core as gRPC delivered them. There is no deadline
+unless one is given: a query lives as long as its partition, and ends by its end, a fault, or `cancel`.
 
 A message costs gRPC's Python layer tens of microseconds and handing it on a few, so each is handed
 on as it comes: collecting some first would add delay and save next to nothing.
@@ -26,7 +26,14 @@ class RawStream:
     `cancel` may be called from another thread; iteration then raises `grpc.RpcError`, code CANCELLED.
     """
 
-    def __init__(self, connection: Connection, request: ExecuteSqlRequest, attempt: int = 1) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        request: ExecuteSqlRequest,
+        attempt: int = 1,
+        *,
+        timeout_s: float | None = None,
+    ) -> None:
         request.session = self.session = connection.session.name()
         self._pool = connection.pool
         self._lease = self._pool.acquire()
@@ -36,7 +43,7 @@ class RawStream:
                 METHOD, request_serializer=ExecuteSqlRequest.serialize, response_deserializer=None
             )
             metadata = tuple(connection.metadata(self.session, self._lease.number, attempt))
-            self._call: Any = method(request, metadata=metadata)
+            self._call: Any = method(request, metadata=metadata, timeout=timeout_s)
         except BaseException:
             self._pool.release(self._lease)
             raise
