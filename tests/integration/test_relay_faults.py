@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from integration.relays import Listener, eventually
 from integration.test_relay_simulator import reading, settings
 
+from spanwire._core import RecordReader, Timestamp
 from spanwire.config import Config
 from spanwire.errors import CorruptError, SourceError, UndecodableError
 from spanwire.records import PartitionRecord, State
@@ -324,3 +327,113 @@ def held(config: Config) -> list[PartitionRecord]:
     partitions = store.load()
     store.close()
     return partitions
+
+
+@pytest.mark.parametrize("breaks", [False, True], ids=["ends", "breaks"])
+def test_a_stream_that_ends_between_two_children_loses_neither(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: bool
+) -> None:
+    """Each child may come in a record of its own; a clean end behind the first is not the partition's.
+
+    Nor is one behind a break after the first.
+    """
+    monkeypatch.setattr("spanwire.source.reader.Backoff", _quick)
+    config = SimulatorConfig(partitions=1, message_bytes=0, resume_every=1, seed=3)
+    cuts: list[str] = []
+    queries: list[ChangeQuery] = []
+
+    def fault(query: ChangeQuery, messages: Messages) -> Messages:
+        queries.append(query)
+        if query.token != parent:
+            yield from messages
+            return
+        if cuts == ["broken"]:
+            cuts.append("ended")
+            return
+        reader = RecordReader("googlesql")
+        for message in messages:
+            yield message
+            if not cuts and any("child_partitions_record" in one for one in reader.read([message])):
+                cuts.append("broken" if breaks else "ended")
+                if breaks:
+                    raise Refused(grpc.StatusCode.UNAVAILABLE, "passing")
+                return
+
+    with Faulty(config) as simulator:
+        [parent] = simulator.partitions
+        simulator.fault = fault
+        with Relay(settings(simulator, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+            reading(relay, 1)
+            simulator.split(parent)
+            eventually(lambda: len(relay.status()["partitions"]) == 2, 15)
+            simulator.workload(WorkloadConfig(changes=60))
+            listener.wait_for(60, 15)
+            assert sorted(change.canonical() for change in listener.changes) == sorted(simulator.committed())
+        assert cuts[-1] == "ended"
+
+
+@pytest.mark.parametrize("refused", [False, True], ids=["answered", "refused"])
+def test_a_partitions_end_costs_one_more_query(faulty: Faulty, tmp_path: Path, refused: bool) -> None:
+    """From the children's start on, to see that there are no more; Spanner may refuse its very end."""
+    queries: list[ChangeQuery] = []
+
+    def fault(query: ChangeQuery, messages: Messages) -> Messages:
+        queries.append(query)
+        if refused and [one.token for one in queries].count(query.token) > 1:
+            raise Refused(grpc.StatusCode.OUT_OF_RANGE, "Specified start_timestamp is invalid.")
+        yield from messages
+
+    faulty.fault = fault
+    with Relay(settings(faulty, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        parent = faulty.partitions[0]
+        faulty.split(parent)
+        eventually(lambda: len(relay.status()["partitions"]) == 3, 15)
+        eventually(lambda: len({one.token for one in queries}) == 4, 15)
+        faulty.workload(WorkloadConfig(changes=60))
+        listener.wait_for(60, 15)
+        assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
+        assert relay.problems() == []
+    assert len(queries) == 5
+    assert [one.token for one in queries].count(parent) == 2
+
+
+def test_one_empty_stream_does_not_end_a_bounded_read(faulty: Faulty, tmp_path: Path) -> None:
+    """A server that goes away at the first query has not read the range."""
+    start = str(Timestamp.now())
+    faulty.workload(WorkloadConfig(changes=60))
+    time.sleep(0.05)
+    end = str(Timestamp.now())
+    faulty.fault = empty(1)
+    with Relay(settings(faulty, tmp_path, start=start, end=end)) as relay:
+        assert relay.wait(20)
+        assert relay.stats()["changes"] == 60
+
+
+def test_a_bounded_run_that_read_nothing_stores_no_position(faulty: Faulty, tmp_path: Path) -> None:
+    """Otherwise the next run would take what was committed at the very start for handed over."""
+    faulty.workload(WorkloadConfig(changes=60))
+    time.sleep(0.05)
+    start = json.loads(next(iter(faulty.committed())))["version"].split("/")[0]
+    end = str(Timestamp.now())
+    faulty.fault = empty(1000)
+    config = settings(faulty, tmp_path, start=start, end=end)
+    with Relay(config) as relay:
+        assert relay.wait(20)
+    assert [one.position for one in held(config)] == [None, None]
+    faulty.fault = None
+    with Relay(config) as relay:
+        assert relay.wait(20)
+        assert relay.stats()["changes"] == 60
+
+
+def empty(times: int) -> Fault:
+    """The first streams of each partition end cleanly before they bring anything."""
+    ended: Counter[str | None] = Counter()
+
+    def fault(query: ChangeQuery, messages: Messages) -> Messages:
+        ended[query.token] += 1
+        if ended[query.token] > times:
+            yield from messages
+
+    return fault

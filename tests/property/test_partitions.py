@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, State
-from spanwire.source.partitions import Ending, Lineage, Reading, newborn
+from spanwire.source.partitions import Ending, Endings, Lineage, Reading, just_before, newborn
 
 STEPS = int(os.environ.get("SPANWIRE_STEPS", "2000000"))
 WALK = 600
@@ -141,14 +141,20 @@ class World:
             one = self.truth[token]
             reading = self.reading[token]
             if one.end is None:
-                assert reading.ended(Timestamp(self.now + 1000)) is Ending.AGAIN
+                assert Endings().ended(reading, Timestamp(self.now + 1000)) is Ending.AGAIN
                 self.reading[token] = Reading(self.lineage[token].resume_at)
                 return
             children = newborn(
                 Timestamp(one.end), [(name, self.truth[name].parents) for name in one.children]
             )
-            reading.saw(Timestamp(one.end), len(children))
-            assert reading.ended(Timestamp(0)) is Ending.CHILDREN
+            endings = Endings()
+            reading.saw(Timestamp(one.end), one.children[:1])
+            assert endings.ended(reading, Timestamp(0)) is Ending.AGAIN
+            reading = Reading(Timestamp(one.end))
+            reading.saw(Timestamp(one.end), one.children)
+            more = endings.ended(reading, Timestamp(0))
+            assert more is (Ending.CHILDREN if len(one.children) == 1 else Ending.AGAIN)
+            assert endings.ended(reading, Timestamp(0)) is Ending.CHILDREN
             self.lineage.add(children)
             for child in children:
                 self.stored.setdefault(child.token, child)
@@ -265,38 +271,71 @@ def test_the_walk_took_every_kind_of_step(record_property: pytest.RecordProperty
 def test_an_end_of_stream_ends_a_partition_only_for_a_reason(
     start: int, end: int | None, records: list[int], now: int
 ) -> None:
-    """Without children: only at the requested end, seen or past with nothing new; and then always."""
+    """Without children: only at the requested end, seen or past with nothing new; and then always.
+
+    Nothing new has to be said several times: one stream that ends may be a server that goes away.
+    """
     reading = Reading(Timestamp(start), None if end is None else Timestamp(end))
     for record in records:
         reading.saw(Timestamp(record))
-    ending = reading.ended(Timestamp(now))
+    endings = Endings()
+    said = [endings.ended(reading, Timestamp(now)) for _ in range(Endings.QUIET)]
     newer = [record for record in records if record > start]
-    if end is None:
-        assert ending is Ending.AGAIN
-    elif any(record >= end for record in records) or (now >= end and not newer):
-        assert ending is Ending.END
+    if end is not None and any(record >= end for record in records):
+        assert said[0] is Ending.END
+    elif end is not None and now >= end and not newer:
+        assert said == [Ending.AGAIN] * (Endings.QUIET - 1) + [Ending.END]
     else:
-        assert ending is Ending.AGAIN
+        assert set(said) == {Ending.AGAIN}
 
 
 def test_a_bounded_read_without_a_record_at_its_end_comes_to_an_end() -> None:
     """Reading again from the last timestamp brings nothing new, which settles it."""
-    position, queries = Timestamp(5), 0
+    position, queries, endings = Timestamp(5), 0, Endings()
     while True:
         queries += 1
         reading = Reading(position, Timestamp(100))
         reading.saw(Timestamp(70))  # the last record there is
-        if reading.ended(now=Timestamp(200)) is Ending.END:
+        if endings.ended(reading, now=Timestamp(200)) is Ending.END:
             break
         assert reading.last is not None
         position = reading.last
-    assert queries == 2
+    assert queries == 1 + Endings.QUIET
+
+
+def test_children_are_complete_once_a_fresh_query_names_no_more() -> None:
+    """An empty stream in between, or one that names only some, settles nothing by itself."""
+    endings, now = Endings(), Timestamp(0)
+
+    def end(*children: str) -> Ending:
+        reading = Reading(Timestamp(5))
+        reading.saw(Timestamp(5), children)
+        return endings.ended(reading, now)
+
+    assert [end("a"), end(), end("a", "b"), end("a")] == [Ending.AGAIN] * 4
+    assert end("a", "b") is Ending.CHILDREN
+
+
+def test_a_fresh_query_that_stays_silent_ends_a_partition_too() -> None:
+    """Spanner has no more to say of it."""
+    endings, reading = Endings(), Reading(Timestamp(5))
+    reading.saw(Timestamp(5), ["a"])
+    assert endings.ended(reading, Timestamp(0)) is Ending.AGAIN
+    said = [endings.ended(Reading(Timestamp(5)), Timestamp(0)) for _ in range(Endings.QUIET)]
+    assert said == [Ending.AGAIN] * (Endings.QUIET - 1) + [Ending.CHILDREN]
+
+
+def test_just_before_crosses_seconds() -> None:
+    """A nanosecond is a nanosecond."""
+    assert just_before(Timestamp(5, 1)) == Timestamp(5)
+    assert just_before(Timestamp(5)) == Timestamp(4, 999_999_999)
 
 
 def test_a_query_cut_short_before_its_end_is_not_complete() -> None:
     """The end lies ahead: a clean end of stream says nothing about it."""
     reading = Reading(Timestamp(5), Timestamp(100))
-    assert reading.ended(now=Timestamp(60)) is Ending.AGAIN
+    endings = Endings()
+    assert [endings.ended(reading, now=Timestamp(60)) for _ in range(9)] == [Ending.AGAIN] * 9
 
 
 def lineage(*partitions: PartitionRecord, end: int | None = None) -> Lineage:

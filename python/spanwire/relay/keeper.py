@@ -214,10 +214,11 @@ class Keeper:
         """What may be stored: handed over, and no further than Spanner has said anything.
 
         A partition read to the requested end counts as complete up to it, but going on from there
-        could lie past the partition's own end, and its children would be lost.
+        could lie past the partition's own end, and its children would be lost. Nor does a timestamp
+        that was seen say that all of it was: the next run would drop the rest as handed over.
         """
-        position = one.partition.position
-        return None if position is None else min(position, one.reader.newest)
+        position, proved = one.partition.position, one.reader.proved
+        return None if position is None or proved is None else min(position, proved)
 
     def _advance(self, positions: dict[str, Timestamp | None]) -> None:
         moved = [

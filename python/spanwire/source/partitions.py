@@ -2,14 +2,14 @@
 
 A partition is created (known), scheduled (all its parents have finished), running (owned and read),
 finished (it ended in children, and everything before was handed over). `Lineage` keeps them and
-answers what may run next and how far the stream is complete. `Reading` keeps one query of one
-partition and answers, when its stream ends, what that end means.
+answers what may run next and how far the stream is complete. `Reading` keeps what one query of one
+partition brought, and `Endings` answers, when its stream ends, what that end means.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from spanwire._core import Timestamp
@@ -171,52 +171,88 @@ class Lineage:
 
 
 class Ending(Enum):
-    """What the end of a query's stream means for its partition."""
+    """What the clean end of a query's stream means for its partition."""
 
-    CHILDREN = auto()  # it ended in children: store them, then finish it
+    CHILDREN = auto()  # it ended in children, all of which are known: store them, then finish it
     END = auto()  # everything up to the requested end has been read
     AGAIN = auto()  # neither: read again from the last timestamp seen
 
 
 @dataclass
 class Reading:
-    """One query of one partition, as far as it decides what its end means.
-
-    A stream may end cleanly without having said anything of the kind: a server that goes away, a
-    proxy, an emulator's slice. Only child records, or the requested end, end a partition.
-    """
+    """What one query of one partition has brought."""
 
     start: Timestamp
     end: Timestamp | None = None
     last: Timestamp | None = None
-    children: int = 0
+    children: set[str] = field(default_factory=set)
 
-    def saw(self, last: Timestamp | None, children: int = 0) -> None:
-        """Records arrived: the newest timestamp among them, and how many child partitions they name."""
+    def saw(self, last: Timestamp | None, children: Iterable[str] = ()) -> None:
+        """Records arrived: the newest timestamp among them, and the child partitions they name."""
         if last is not None and (self.last is None or last > self.last):
             self.last = last
-        self.children += children
+        self.children.update(children)
 
     @property
     def progressed(self) -> bool:
         """Whether anything newer than its start arrived."""
-        return self.children > 0 or (self.last is not None and self.last > self.start)
+        return bool(self.children) or (self.last is not None and self.last > self.start)
 
-    def ended(self, now: Timestamp) -> Ending:
-        """What a clean end of stream means.
+    @property
+    def reached_end(self) -> bool:
+        """Whether something at or past the requested end arrived: nothing up to it is missing."""
+        return self.end is not None and self.last is not None and self.last >= self.end
 
-        A bounded query may bring no record at its end at all, so waiting for one would loop for
-        ever; one that was cut short must not count as complete. So it is complete when a record at
-        or past the end was seen, or when the end lies in the past and nothing new came any more.
-        """
-        if self.children:
-            return Ending.CHILDREN
-        if self.end is not None:
-            if self.last is not None and self.last >= self.end:
-                return Ending.END
-            if now >= self.end and not self.progressed:
-                return Ending.END
-        return Ending.AGAIN
+
+class Endings:
+    """What the clean ends of a partition's streams, one after another, mean together.
+
+    A stream may end cleanly without having said all: a server that goes away, a proxy, an emulator's
+    slice. So only child records, or the requested end, end a partition, and each is looked at again:
+
+    - Children may come in a record each. A fresh query that starts where they do settles whether
+      there are more.
+    - A bounded query may bring nothing at its end at all, so waiting for that would loop for ever.
+      It has been read when the end lies in the past and several queries on end brought nothing new.
+    """
+
+    QUIET = 3
+    """So many streams on end without anything new: one alone may be a server that goes away."""
+
+    def __init__(self) -> None:
+        self._children: set[str] = set()
+        self._confirming = False
+        self._quiet = 0
+
+    @property
+    def confirming(self) -> bool:
+        """Whether the children that are known were all that a stream told before its clean end."""
+        return self._confirming
+
+    def ended(self, reading: Reading, now: Timestamp) -> Ending:
+        """What this clean end means. `reading`: everything since the last one, over all breaks."""
+        known = len(self._children)
+        self._children |= reading.children
+        if self._children:
+            same = self._confirming and len(self._children) == known
+            self._quiet = self._quiet + 1 if same else 0
+            # It names them all again; one that is cut short settles nothing.
+            if same and (reading.children == self._children or self._quiet >= self.QUIET):
+                return Ending.CHILDREN
+            self._confirming = True
+            return Ending.AGAIN
+        if reading.reached_end:
+            return Ending.END
+        past = reading.end is not None and now >= reading.end
+        self._quiet = self._quiet + 1 if past and not reading.progressed else 0
+        return Ending.END if self._quiet >= self.QUIET else Ending.AGAIN
+
+
+def just_before(timestamp: Timestamp) -> Timestamp:
+    """A nanosecond earlier."""
+    if timestamp.nanos:
+        return Timestamp(timestamp.seconds, timestamp.nanos - 1)
+    return Timestamp(timestamp.seconds - 1, 999_999_999)
 
 
 def newborn(start: Timestamp, partitions: Sequence[tuple[str, Sequence[str]]]) -> list[PartitionRecord]:

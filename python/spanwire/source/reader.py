@@ -13,7 +13,7 @@ from spanwire._core import Partition, Pushed, Timestamp
 from spanwire.errors import ClosedError, CorruptError, SourceError, SpanwireError, UndecodableError
 from spanwire.records import PartitionRecord, short_token
 from spanwire.source.connect import Connection
-from spanwire.source.partitions import Ending, Reading, newborn
+from spanwire.source.partitions import Ending, Endings, Reading, just_before, newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
 
@@ -89,6 +89,7 @@ class Reader:
         self._waiting_since: float | None = None
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
+        self._proved = job.record.position
         self.trouble: str | None = None
         """Why it is not reading at the moment; None while it is."""
         self._thread = threading.Thread(
@@ -101,9 +102,12 @@ class Reader:
         return self._job.partition
 
     @property
-    def newest(self) -> Timestamp:
-        """The newest timestamp that Spanner has sent; its start before the first."""
-        return self._newest
+    def proved(self) -> Timestamp | None:
+        """Spanner has sent everything up to here: by its heartbeats, or as something later followed.
+
+        None where that is not even its start.
+        """
+        return self._proved
 
     def start(self) -> None:
         """Begin reading."""
@@ -154,17 +158,21 @@ class Reader:
 
     def _read(self) -> bool:
         """Read to the partition's end: True; False where reading was stopped before."""
-        job, backoff = self._job, Backoff()
+        job, backoff, endings = self._job, Backoff(), Endings()
         query = _Query(job.record.resume_at)
+        reading = Reading(self._newest, job.end)
         while not self._stop.is_set():
-            reading = Reading(self._newest, job.end, children=len(self._children))
+            newest = self._newest
             try:
                 self._follow(query, reading)
             except FAULTS as error:
                 if self._stop.is_set():
                     return False
                 failure = judge(error, self._doing(query.start))
-                if reading.progressed:
+                if endings.confirming and failure.fields.get("code") == "OUT_OF_RANGE":
+                    # A finished partition's very end lies outside of it: there is nothing more to say.
+                    return True
+                if self._newest > newest:
                     backoff.reset()
                 query = self._after(failure, query)
                 self._pause(backoff.next(failure), failure)
@@ -172,10 +180,12 @@ class Reader:
             if self._stop.is_set():
                 return False
             job.partition.end_of_stream()
-            if reading.ended(Timestamp.now()) is not Ending.AGAIN:
+            if endings.ended(reading, Timestamp.now()) is not Ending.AGAIN:
                 return True
             query = _Query(job.partition.restart())
-            if reading.progressed:
+            progressed = self._newest > newest
+            reading = Reading(self._newest, job.end)
+            if progressed:
                 backoff.reset()
                 continue
             if backoff.attempts >= _EMPTY_STREAMS:
@@ -211,12 +221,16 @@ class Reader:
         last = pushed.last
         for record in pushed.children:
             children = newborn(record.start, record.partitions)
-            reading.saw(record.start, len(children))
+            reading.saw(record.start, [child.token for child in children])
             for child in children:
                 self._children.setdefault(child.token, child)
         reading.saw(last)
-        if last is not None and last > self._newest:
-            self._newest = last
+        if last is None:
+            return
+        self._newest = max(self._newest, last)
+        proved = last if last == pushed.heartbeat else just_before(last)
+        if proved >= self._job.record.start and (self._proved is None or proved > self._proved):
+            self._proved = proved
 
     def _after(self, failure: SpanwireError, query: _Query) -> _Query:
         """The query to go on with; raises the failure where trying again does not help."""
