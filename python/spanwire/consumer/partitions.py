@@ -129,9 +129,13 @@ class Partitions:
         return self._complete(owner) or before or owner.starts_at or owner.behind
 
     def _is_over(self, owner: Ownership) -> bool:
-        """All senders have told its end, or those that have not were heard too late for that."""
+        """All senders have told its end, or those that have not were heard too late for that.
+
+        One that told it alive and then no more was not: what it sent last may be lost.
+        """
         told_by_all = owner.ended >= self._names(owner.incarnation) and self._all_heard(owner.incarnation)
-        return bool(owner.ended) and (told_by_all or owner.silence > _LAG * len(self.senders))
+        rested = owner.silence > _LAG * len(self.senders) and owner.ended >= owner.positions.keys()
+        return bool(owner.ended) and (told_by_all or rested)
 
     def owes_from_zero(self, owner: Ownership, sender: bytes | None = None) -> bool:
         """Whether a flow of it that was never seen is owed from its first message on.
