@@ -90,6 +90,9 @@ def test_dead_letters_come_to_a_worker(caplog: pytest.LogCaptureFixture) -> None
         (record,) = [one for one in caplog.records if one.name == "spanwire.consumer"]
         assert "of table orders" in record.getMessage()
         assert "not an object" not in record.getMessage()
+    output = Output("push", ["tcp://127.0.0.1:*"])  # another: work on its way to a closed worker is lost
+    with Pipeline("shop", "all", [output], on_undecodable="dead-letter") as pipeline:
+        partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
         with Worker(pipeline.endpoints[0], on_dead_letter=refuse) as worker:
             partition.push([undecodable(3), decodable(4)])
             assert pipeline.drain(10)
