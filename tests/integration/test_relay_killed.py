@@ -46,10 +46,18 @@ def free_endpoint() -> str:
 
 @contextmanager
 def relay(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`spanwire run` in a process of its own; killed at the end if it still runs."""
-    with (config.parent / "relay.log").open("ab") as log:
+    """`spanwire run` in a process of its own, from when it sends; killed at the end if it still runs."""
+    path = config.parent / "relay.log"
+    path.touch()
+    sending = path.read_bytes().count(b'"sending"')
+    with path.open("ab") as log:
         process = subprocess.Popen([*COMMAND, str(config)], stderr=log, stdout=log, env={**os.environ})
     try:
+        deadline = time.monotonic() + 60
+        while path.read_bytes().count(b'"sending"') == sending:
+            assert process.poll() is None, path.read_text()
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
         yield process
     finally:
         process.kill()
