@@ -268,11 +268,11 @@ def test_gaps_can_be_called_back(relay: Relay, proxy: LossyProxy) -> None:
     assert happened == [1, (1, 1), 3]
 
 
-def test_a_joiner_is_not_owed_what_was_before(relay: Relay, proxy: LossyProxy) -> None:
+def test_a_joiner_is_not_owed_what_was_before(relay: Relay) -> None:
     """Neither the flows' earlier messages nor flows that rest are announced as missing."""
     relay.send(1, 1)
     relay.send(2, 2, table="lines")
-    with Subscriber(proxy.endpoint) as subscriber:
+    with Subscriber(relay.endpoint) as subscriber:
         assert subscriber.wait_joined(10)
         nothing_comes(subscriber, 0.5)
         relay.send(3, 3)
