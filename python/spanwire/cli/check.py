@@ -13,7 +13,7 @@ from spanwire._core import Timestamp
 from spanwire.cli.options import ConfigPath, Json, print_json
 from spanwire.config import Config
 from spanwire.config.endpoints import split_listen
-from spanwire.errors import ConfigError, SocketError, SpanwireError
+from spanwire.errors import ConfigError, SpanwireError
 
 
 def check(config: ConfigPath, as_json: Json = False) -> None:
@@ -41,6 +41,7 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
     # Spanner's client takes a second to import, which no other command should wait for.
     from spanwire.relay import build_pipeline
     from spanwire.source.connect import connect
+    from spanwire.status import cannot_listen
     from spanwire.store import open_store
 
     def store() -> None:
@@ -60,10 +61,7 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
             try:
                 socket.create_server(split_listen(config.status.listen)).close()
             except OSError as error:
-                why = (
-                    f"cannot listen on {config.status.listen}: {error.strerror}; use another port or address"
-                )
-                raise SocketError(f"status.listen: {why}") from None
+                raise cannot_listen(config.status.listen, error) from None
 
     def source() -> None:
         with connect(config.source) as connection:

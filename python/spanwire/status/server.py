@@ -23,6 +23,15 @@ def serve(relay: Relay, listen: str) -> AbstractContextManager[object]:
     return StatusServer(relay, listen) if listen else nullcontext()
 
 
+def cannot_listen(listen: str, error: OSError) -> SocketError:
+    """The error for an address that cannot be had."""
+    return SocketError(
+        f"status.listen: cannot listen on {listen}: {error.strerror}; use another port or address",
+        endpoint=listen,
+        errno=error.errno,
+    )
+
+
 class StatusServer:
     """Answers from construction on until `close`. SocketError where the address cannot be had.
 
@@ -36,11 +45,7 @@ class StatusServer:
         try:
             self._server = ThreadingHTTPServer(split_listen(listen), handler)
         except OSError as error:
-            raise SocketError(
-                f"status.listen: cannot listen on {listen}: {error.strerror}; use another port or address",
-                endpoint=listen,
-                errno=error.errno,
-            ) from None
+            raise cannot_listen(listen, error) from None
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, name="status", daemon=True)
         self._thread.start()

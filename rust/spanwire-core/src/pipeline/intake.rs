@@ -196,38 +196,23 @@ impl Intake {
         columns: &Arc<Columns>,
         received: Received,
     ) -> Result<()> {
-        let shared = Arc::clone(&self.shared);
+        let Self { shared, origin, lanes, .. } = self;
         let settings = &shared.lanes[lane].settings;
-        if self.flow(lane, &record.table_name).must_close_for(columns) {
-            self.close(lane, &record.table_name)?;
+        let flows = &mut lanes[lane].by_table;
+        let table: &str = &record.table_name;
+        if !flows.contains_key(table) {
+            let topic = shared.template.topic(table).into();
+            flows.insert(table.into(), shared.flow(lane, topic));
         }
-        let origin = &self.origin;
-        let flow = self.lanes[lane].by_table.get_mut(&*record.table_name).expect("made above");
+        let flow = flows.get_mut(table).expect("inserted above");
+        if flow.must_close_for(columns) {
+            close(shared, origin, lane, flow, Room::Wait)?;
+        }
         flow.write(record, columns, settings, &shared.pool, received)?;
-        if flow.is_due(&settings.batch, received.at)
-            && let Some(message) = flow.close(origin, settings, &shared.counters.misfits)
-        {
-            enqueue(&shared, lane, flow, message, Room::Wait)?;
+        if flow.is_due(&settings.batch, received.at) {
+            close(shared, origin, lane, flow, Room::Wait)?;
         }
         Ok(())
-    }
-
-    /// The flow of a table in one output.
-    fn flow(&mut self, lane: usize, table: &str) -> &mut Flow {
-        let flows = &mut self.lanes[lane].by_table;
-        if !flows.contains_key(table) {
-            let topic = self.shared.template.topic(table).into();
-            flows.insert(table.into(), self.shared.flow(lane, topic));
-        }
-        flows.get_mut(table).expect("inserted above")
-    }
-
-    fn close(&mut self, lane: usize, table: &str) -> Result<()> {
-        let Some(flow) = self.lanes[lane].by_table.get_mut(table) else { return Ok(()) };
-        match flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits) {
-            Some(message) => enqueue(&self.shared, lane, flow, message, Room::Wait),
-            None => Ok(()),
-        }
     }
 
     /// A record that cannot be decoded: an error, or a dead letter in every output, as the settings say.
@@ -281,13 +266,7 @@ impl Intake {
     pub fn close_all(&mut self, room: Room) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             for flow in lane.by_table.values_mut() {
-                if let Some(message) = flow.close(
-                    &self.origin,
-                    &self.shared.lanes[index].settings,
-                    &self.shared.counters.misfits,
-                ) {
-                    enqueue(&self.shared, index, flow, message, room)?;
-                }
+                close(&self.shared, &self.origin, index, flow, room)?;
             }
         }
         Ok(())
@@ -296,13 +275,9 @@ impl Intake {
     /// Closes what is old enough.
     pub fn close_due(&mut self, received: Received) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            let settings = &self.shared.lanes[index].settings;
-            for flow in lane.by_table.values_mut() {
-                if flow.is_due(&settings.batch, received.at)
-                    && let Some(message) = flow.close(&self.origin, settings, &self.shared.counters.misfits)
-                {
-                    enqueue(&self.shared, index, flow, message, Room::Wait)?;
-                }
+            let batch = &self.shared.lanes[index].settings.batch;
+            for flow in lane.by_table.values_mut().filter(|flow| flow.is_due(batch, received.at)) {
+                close(&self.shared, &self.origin, index, flow, Room::Wait)?;
             }
         }
         Ok(())
@@ -339,6 +314,14 @@ impl Intake {
             }
         }
         waiting
+    }
+}
+
+/// Closes a flow's open message, if there is one, and puts it into its sender's queue.
+fn close(shared: &Shared, origin: &Origin, lane: usize, flow: &mut Flow, room: Room) -> Result<()> {
+    match flow.close(origin, &shared.lanes[lane].settings, &shared.counters.misfits) {
+        Some(message) => enqueue(shared, lane, flow, message, room),
+        None => Ok(()),
     }
 }
 
