@@ -9,7 +9,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use spanwire_core::change::Record;
-use spanwire_core::wire::{Dialect, RecordReader, ResultSetReader};
+use spanwire_core::wire::{RecordReader, ResultSetReader, Shape};
 
 use support::rows::{data_fields, data_row, postgresql_data};
 use support::values::{field, list, text};
@@ -49,7 +49,7 @@ fn once_the_scratch_space_has_grown_nothing_is_allocated() {
     fields[6] = list(vec![list([text("{}"), text("{}"), text("{}")]); 100]);
     let mods = format!("[{}]", vec![r#"{"keys":{},"new_values":{},"old_values":{}}"#; 100].join(","));
     for (dialect, row) in
-        [(Dialect::GoogleSql, data_row(&fields)), (Dialect::PostgreSql, postgresql_data("mods", Some(&mods)))]
+        [(Shape::GoogleSql, data_row(&fields)), (Shape::PostgreSql, postgresql_data("mods", Some(&mods)))]
     {
         let message: Vec<u8> = (0..50).flat_map(|_| field(2, &row)).collect();
         let mut chunks = ResultSetReader::new(1 << 20);
