@@ -16,12 +16,12 @@ use support::rows::{
 };
 use support::values::{Tree, list, text};
 
-const DIALECTS: [Shape; 2] = [Shape::GoogleSql, Shape::PostgreSql];
+const SHAPES: [Shape; 2] = [Shape::GoogleSql, Shape::PostgreSql];
 
 /// Records in their Debug text: it shows every field.
-fn shown(dialect: Shape, row: &[u8]) -> Result<Vec<String>> {
+fn shown(shape: Shape, row: &[u8]) -> Result<Vec<String>> {
     let mut records = Vec::new();
-    RecordReader::new(dialect).read(row, &mut |record| {
+    RecordReader::new(shape).read(row, &mut |record| {
         records.push(format!("{record:?}"));
         Ok(())
     })?;
@@ -59,12 +59,12 @@ fn corrupt(outcome: Result<impl std::fmt::Debug>) -> String {
 
 #[test]
 fn the_emulators_changes_are_read_whole() {
-    for dialect in DIALECTS {
-        let mut reader = RecordReader::new(dialect);
+    for shape in SHAPES {
+        let mut reader = RecordReader::new(shape);
         let mut changes = Vec::new();
         let mut types = Vec::new();
         let mut last = Timestamp::MIN;
-        for row in rows(&captured(dialect, "partition")) {
+        for row in rows(&captured(shape, "partition")) {
             let mut take = |record: Record<'_>| {
                 let Record::Data(data) = record else { return Ok(()) };
                 assert!(data.commit_timestamp > last && data.commit_timestamp.nanos != 0);
@@ -139,9 +139,9 @@ fn the_emulators_changes_are_read_whole() {
 
 #[test]
 fn the_emulators_first_partitions_have_no_parents() {
-    for dialect in DIALECTS {
+    for shape in SHAPES {
         let mut tokens = Vec::new();
-        for row in rows(&captured(dialect, "initial")) {
+        for row in rows(&captured(shape, "initial")) {
             let mut take = |record: Record<'_>| {
                 let Record::Children(children) = record else { panic!("{record:?}") };
                 assert!(children.start_timestamp.seconds > 1_700_000_000);
@@ -151,7 +151,7 @@ fn the_emulators_first_partitions_have_no_parents() {
                 }
                 Ok(())
             };
-            RecordReader::new(dialect).read(&row, &mut take).unwrap();
+            RecordReader::new(shape).read(&row, &mut take).unwrap();
         }
         assert_eq!(tokens.len(), 2);
         assert!(tokens.iter().all(|token| token.len() > 100));
@@ -191,8 +191,8 @@ fn null_stands_for_what_is_not_there() {
 
 #[test]
 fn both_shapes_of_a_record_say_the_same() {
-    let of = |dialect, row: &[u8]| {
-        let shown = shown(dialect, row).unwrap();
+    let of = |shape, row: &[u8]| {
+        let shown = shown(shape, row).unwrap();
         // Columns are compared parsed, elsewhere.
         let (before, after) = shown[0].split_once("column_types").unwrap();
         (before.to_owned(), after.split_once("mods").unwrap().1.to_owned())
@@ -340,7 +340,7 @@ fn reading_goes_on_behind_a_record_that_cannot_be_read() {
 
 #[test]
 fn a_row_that_is_no_row_is_corrupt() {
-    for (dialect, row) in [
+    for (shape, row) in [
         (Shape::GoogleSql, text("x").encode()),
         (Shape::GoogleSql, list([text("x")]).encode()),
         (Shape::GoogleSql, Vec::new()),
@@ -351,7 +351,7 @@ fn a_row_that_is_no_row_is_corrupt() {
         (Shape::PostgreSql, postgresql_row(r#"{"heartbeat_record":{}}"#)),
         (Shape::PostgreSql, postgresql_row(r#"{"heartbeat_record":{"timestamp":"2026-11-23T17:50:32Z"}} x"#)),
     ] {
-        corrupt(shown(dialect, &row));
+        corrupt(shown(shape, &row));
     }
 }
 
@@ -379,17 +379,17 @@ proptest! {
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
         which in 0_usize..5,
     ) {
-        for dialect in DIALECTS {
-            let mut row = match (dialect, which) {
+        for shape in SHAPES {
+            let mut row = match (shape, which) {
                 (Shape::GoogleSql, 0) => children_row(list([text("p")])),
                 (Shape::GoogleSql, 1) => data_row(&data_fields()),
                 (Shape::PostgreSql, 1) => postgresql_data("", None),
-                _ => rows(&captured(dialect, "partition")).swap_remove(which % 2),
+                _ => rows(&captured(shape, "partition")).swap_remove(which % 2),
             };
             for (at, byte) in &changes {
                 *at.get_mut(&mut row) = *byte;
             }
-            let _ = RecordReader::new(dialect).read(&row, &mut |record| {
+            let _ = RecordReader::new(shape).read(&row, &mut |record| {
                 if let Record::Data(data) = record {
                     let _ = wire::columns_of(&data);
                 }
@@ -400,8 +400,8 @@ proptest! {
 
     #[test]
     fn any_bytes_are_refused_without_a_panic(row in prop::collection::vec(any::<u8>(), 0..80)) {
-        for dialect in DIALECTS {
-            let _ = shown(dialect, &row);
+        for shape in SHAPES {
+            let _ = shown(shape, &row);
         }
     }
 }
