@@ -23,8 +23,12 @@ const TICKS: u64 = u64::MAX;
 /// Every flow's head is told once in so many ticks, also of one that rests: a tick may be lost, too.
 const ROUND: u64 = 16;
 
-/// In so many ticks the end of a partition is told: two rounds, so that each head is told after it.
+/// In so many ticks the end of a partition is told, and a move into it: two rounds, so that each
+/// head is told after it.
 const ENDS: u64 = 2 * ROUND;
+
+/// Moves told of one partition in one tick at the most, lest ticks grow without bounds.
+const MOST_MOVES: usize = 1_024;
 
 /// Who a sender is, for its ticks.
 #[derive(Debug, Clone)]
@@ -70,9 +74,30 @@ struct Progress {
     position: Option<Timestamp>,
     parents: Vec<[u8; 16]>,
     children: Vec<[u8; 16]>,
+    /// Into it, the newest last.
+    moves: Vec<ToldMove>,
     state: PartitionState,
     /// Ticks that told of its end.
     ends_told: u64,
+}
+
+#[derive(Debug)]
+struct ToldMove {
+    step: envelope::Move,
+    /// Ticks that told of it.
+    told: u64,
+}
+
+impl Progress {
+    /// Keys have moved in. The same may be said again, when a partition is read again.
+    fn moved(&mut self, moves: &[envelope::Move]) {
+        for step in moves {
+            self.moves.retain(|known| known.step != *step);
+            self.moves.push(ToldMove { step: step.clone(), told: 0 });
+        }
+        let excess = self.moves.len().saturating_sub(MOST_MOVES);
+        self.moves.drain(..excess);
+    }
 }
 
 impl Heads {
@@ -88,6 +113,7 @@ impl Heads {
                 position: None,
                 parents: parents.clone(),
                 children: Vec::new(),
+                moves: Vec::new(),
                 state: PartitionState::Live,
                 ends_told: 0,
             };
@@ -97,6 +123,10 @@ impl Heads {
         {
             match &mark.what {
                 What::Position(position) => progress.position = Some(*position),
+                What::Paused { position, moves } => {
+                    progress.position = progress.position.max(*position);
+                    progress.moved(moves);
+                }
                 What::Ended { position, children } => {
                     progress.position = progress.position.max(*position);
                     progress.children.clone_from(children);
@@ -141,19 +171,23 @@ impl Heads {
                 parents: progress.parents.clone(),
                 state: progress.state,
                 children: progress.children.clone(),
-                moves: Vec::new(),
+                moves: progress.moves.iter().map(|told| told.step.clone()).collect(),
             })
             .collect()
     }
 
-    /// Forgets what ended once it was told often enough: a tick may be lost, too. With it go its
-    /// flows, whose last heads are told until then.
-    fn forget_ended(&mut self) {
+    /// Forgets what ended and what moved once it was told often enough: a tick may be lost, too. With
+    /// what ended go its flows, whose last heads are told until then.
+    fn forget_told(&mut self) {
         let partitions = &mut self.partitions;
         let before = partitions.len();
         partitions.retain(|_, progress| {
             let ended = !matches!(progress.state, PartitionState::Live);
             progress.ends_told += u64::from(ended);
+            progress.moves.retain_mut(|known| {
+                known.told += 1;
+                known.told < ENDS
+            });
             progress.ends_told < ENDS
         });
         if partitions.len() != before {
@@ -218,7 +252,7 @@ impl Companion for Heads {
             changes: 0,
         });
         self.sequence += 1;
-        self.forget_ended();
+        self.forget_told();
     }
 }
 
