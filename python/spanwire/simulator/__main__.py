@@ -6,6 +6,7 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
   {"run": {"changes": 50000, "rate": 0}}  -> {"committed": 50000, "last": "<timestamp>", …}
       while it runs, {"progress": <changes so far>} about ten times a second
   {"split": 0}, {"merge": [0, 1]}         -> {"partitions": ["<token>", …]}    by place among the live ones
+  {"move": [0, 1]}                        -> the same    half of what the first owns; --mode mutable only
   {"partitions": null}                    -> the same
   {"history": "<file>"}                   -> {"lines": 50000}    writes the ground truth so far;
       null: what --history names is complete so far
@@ -28,7 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from spanwire.errors import SpanwireError
-from spanwire.simulator import ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.simulator import Move, ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,6 +78,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default=default.host)
     add("--port", type=int, default=0, help="0 (default): one that is free")
+    add("--mode", choices=["immutable", "mutable"], default=default.mode, help="of key ranges")
     add("--dialect", choices=["googlesql", "postgresql"], default=default.dialect)
     for name in ("project", "instance", "database", "stream", "capture"):
         add(f"--{name}", default=getattr(default, name), help="default: %(default)s")
@@ -87,7 +89,7 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="split or merge every N changes, on average; default: never",
+        help="split, merge or (mutable) move key ranges every N changes, on average; default: never",
     )
     add("--chunk-bytes", type=int, default=default.chunk_bytes, help="longer rows are cut; default: 1 MiB")
     add("--chop", type=int, default=0, metavar="N", help="cut one in N smaller rows too; default: none")
@@ -121,6 +123,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         database=options.database,
         stream=options.stream,
         dialect=options.dialect,
+        mode=options.mode,
         capture=options.capture,
         seed=options.seed,
         host=options.host,
@@ -161,6 +164,9 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
             simulator.split(simulator.partitions[value])
         case "merge":
             simulator.merge([simulator.partitions[place] for place in value])
+        case "move":
+            source, destination = (simulator.partitions[place] for place in value)
+            simulator.move(Move(source, destination, 0.5))
         case "release":
             simulator.release()
             return {"released": True}

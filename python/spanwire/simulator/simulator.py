@@ -12,12 +12,17 @@ from spanwire.simulator.clock import Clock
 from spanwire.simulator.commits import Commit, Commits
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.history import History
+from spanwire.simulator.lineage import Lineage
+from spanwire.simulator.lineage_immutable import ImmutableLineage
+from spanwire.simulator.lineage_mutable import MutableLineage
+from spanwire.simulator.moves import Move
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.reading import StreamReader
 from spanwire.simulator.ready_made import ReadyMadeReader
-from spanwire.simulator.records import Encoder
+from spanwire.simulator.records import ImmutableEncoder
 from spanwire.simulator.records_googlesql import GoogleSqlEncoder
 from spanwire.simulator.records_postgresql import PostgresEncoder
+from spanwire.simulator.records_protobuf import ProtobufEncoder
 from spanwire.simulator.rows import Mutation
 from spanwire.simulator.server import Server
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
@@ -37,15 +42,16 @@ class Simulator:
 
     def __init__(self, config: SimulatorConfig | None = None) -> None:
         self.config = config or SimulatorConfig()
-        google = self.config.dialect == "googlesql"
-        encoder: Encoder = GoogleSqlEncoder() if google else PostgresEncoder(self.config.stream)
+        clock = Clock()
+        lineage = _lineage(self.config, clock.tick())
         self._history = History(self.config.history)
-        self._commits = Commits(self.config, encoder, Clock(), self._history)
-        self._reader = StreamReader(self.config, self._commits, encoder)
+        self._commits = Commits(self.config, lineage, clock, self._history)
+        self._reader = StreamReader(self.config, self._commits)
+        ready = self.config.ready_made
         self._ready_made = (
-            ReadyMadeReader(self.config, self.config.ready_made, encoder, self._commits)
-            if self.config.ready_made
-            else None
+            None
+            if ready is None
+            else ReadyMadeReader(self.config, ready, _immutable_encoder(self.config), self._commits)
         )
         self._workload: Workload | None = None
         self._server: Server | None = None
@@ -111,17 +117,31 @@ class Simulator:
         return self._workload.run(config, progress)
 
     def split(self, token: str, parts: int = 2) -> list[str]:
-        """Split a live partition; the children's tokens. ValueError where it cannot be."""
-        return [child.token for child in self._commits.split(token, parts).children]
+        """Split a live partition; the new ones' tokens. ValueError where it cannot be.
+
+        Immutable: it ends. Mutable: it lives on, and the new ones take most of what it owns.
+        """
+        return self._commits.split(token, parts)
 
     def merge(self, tokens: Sequence[str]) -> str:
-        """Merge live neighbours; the child's token. ValueError where they are not that."""
-        return self._commits.merge(tokens).children[0].token
+        """Make one of live partitions; its token. ValueError where it cannot be.
+
+        Immutable: neighbours end, and a child takes over. Mutable: the first takes over, the others end.
+        """
+        return self._commits.merge(tokens)
+
+    def move(self, *moves: Move, ends: Sequence[str] = ()) -> int:
+        """Move key ranges between live partitions, all at one timestamp, then end those named.
+
+        The timestamp, in nanoseconds. ValueError where it cannot be: also where one ends that still owns
+        key ranges, and where the mode is not mutable.
+        """
+        return self._commits.move(moves, ends)
 
     @property
     def partitions(self) -> list[str]:
-        """Tokens of the live partitions, by key range."""
-        return [partition.token for partition in self._commits.tree.live]
+        """Tokens of the live partitions: immutable by key range, mutable oldest first."""
+        return self._commits.lineage.live
 
     @property
     def created(self) -> int:
@@ -163,3 +183,14 @@ class Simulator:
     def wake(self) -> None:
         """Let sleeping readers look around, for the server."""
         self._commits.wake()
+
+
+def _lineage(config: SimulatorConfig, created: int) -> Lineage:
+    if config.mode == "immutable":
+        return ImmutableLineage(config.partitions, created, _immutable_encoder(config), config.seed)
+    encoder = ProtobufEncoder(config.dialect, config.function)
+    return MutableLineage(config.partitions, created, encoder, config.seed)
+
+
+def _immutable_encoder(config: SimulatorConfig) -> ImmutableEncoder:
+    return GoogleSqlEncoder() if config.dialect == "googlesql" else PostgresEncoder(config.stream)
