@@ -10,6 +10,8 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
   {"partitions": null}                    -> the same
   {"history": "<file>"}                   -> {"lines": 50000}    writes the ground truth so far;
       null: what --history names is complete so far
+  {"struck": null}                        -> {"struck": [["unavailable", 0, 1, 3], …]}    faults so far:
+      kind, partition's number, its query's and that one's message's
   {"release": null}                       -> {"released": true}    ready-made messages go out (--hold)
 
 Ends at end of file or {"stop": null} on stdin, SIGTERM or SIGINT. Logs go to stderr.
@@ -25,11 +27,12 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from spanwire.errors import SpanwireError
-from spanwire.simulator import Move, ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.simulator import FaultScript, Move, ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -95,6 +98,12 @@ def _parser() -> argparse.ArgumentParser:
     add("--chop", type=int, default=0, metavar="N", help="cut one in N smaller rows too; default: none")
     add("--message-bytes", type=int, default=default.message_bytes, help="default: 64 KiB")
     add("--history", type=Path, help="write the ground truth there, one canonical line a change")
+    add(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="a script of faults: see simulator/faults.py",
+    )
     add("--changes", type=int, default=1000, help="what a run commits, unless it says; default: 1000")
     add("--rate", type=float, default=0.0, help="changes a second; default: as fast as possible")
     add("--max-mods", type=int, default=40, help="changes in a transaction, at most; default: 40")
@@ -134,6 +143,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         chop=options.chop,
         message_bytes=options.message_bytes,
         history=options.history,
+        faults=FaultScript.load(options.faults) if options.faults else FaultScript(),
         ready_made=ready if options.ready_made else None,
     )
 
@@ -167,6 +177,8 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
         case "move":
             source, destination = (simulator.partitions[place] for place in value)
             simulator.move(Move(source, destination, 0.5))
+        case "struck":
+            return {"struck": [list(astuple(strike)) for strike in simulator.struck]}
         case "release":
             simulator.release()
             return {"released": True}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spanwire.errors import ConfigError
+from spanwire.simulator.faults import FaultScript
 from spanwire.simulator.records import Capture, Mode
 from spanwire.simulator.schema import Dialect, Table
 from spanwire.simulator.tables import WORKLOAD_TABLES
@@ -62,6 +63,8 @@ class SimulatorConfig:
     readers_per_partition: int = 20
     history: Path | None = None
     """Write the ground truth there as it is committed; else it is kept in memory."""
+    faults: FaultScript = field(default_factory=FaultScript)
+    """What goes wrong, and where."""
     ready_made: ReadyMade | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -89,6 +92,8 @@ class SimulatorConfig:
             problems.append(f'mode: must be "immutable" or "mutable", is "{self.mode}"')
         if self.mode == "mutable" and self.ready_made is not None:
             problems.append('ready_made: takes mode = "immutable" only')
+        if self.faults.faults and self.ready_made is not None:
+            problems.append("ready_made: takes no faults")
         if not self.tables:
             problems.append("tables: must name one or more")
         if problems:

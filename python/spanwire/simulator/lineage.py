@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from spanwire.simulator.log import PartitionLog
@@ -24,7 +24,7 @@ class Span(Protocol):
 
 
 class Lineage(ABC):
-    """All partitions, with their logs. Only `get`, `log` and `wake` are thread-safe: commits are serial."""
+    """All partitions, with their logs. Only look-ups and `wake` are thread-safe: commits are serial."""
 
     churns_with_commits = False
     """Whether what happens to partitions can share a timestamp with commits."""
@@ -33,7 +33,14 @@ class Lineage(ABC):
         self.created = created
         """When the stream began, nanoseconds since 1970: nothing earlier can be read."""
         self.encoder = encoder
+        self.repeats: Callable[[int], bool] = lambda _number: False
+        """Whether a partition, by its number, names its children twice: a fault."""
         self._logs: dict[str, PartitionLog] = {}
+        self._numbers: dict[str, int] = {}
+
+    def number(self, token: str) -> int:
+        """A partition's number, from 0 in the order they came to be; -1 for a token that never was."""
+        return self._numbers.get(token, -1)
 
     def write(self, token: str, records: list[DataRecord]) -> None:
         """Records of one transaction to the log of their partition."""
@@ -47,6 +54,12 @@ class Lineage(ABC):
         """Let every reader look around."""
         for log in list(self._logs.values()):
             log.wake()
+
+    def _open(self, tokens: Iterable[str]) -> None:
+        """Give new partitions their logs."""
+        for token in tokens:
+            self._numbers[token] = len(self._numbers)
+            self._logs[token] = PartitionLog()
 
     @property
     @abstractmethod

@@ -6,7 +6,6 @@ import random
 from collections.abc import Callable, Sequence
 
 from spanwire.simulator.lineage import Lineage
-from spanwire.simulator.log import PartitionLog
 from spanwire.simulator.moves import Move
 from spanwire.simulator.partitions import Event, Partition, PartitionTree
 from spanwire.simulator.records import ChildRecord, ImmutableEncoder
@@ -17,10 +16,10 @@ class ImmutableLineage(Lineage):
 
     def __init__(self, count: int, created: int, encoder: ImmutableEncoder, seed: int) -> None:
         super().__init__(created, encoder)
-        self.tree = tree = PartitionTree(count, created, random.Random(f"{seed}/partitions"))  # noqa: S311
+        self.tree = PartitionTree(count, created, random.Random(f"{seed}/partitions"))  # noqa: S311
         self._encoder = encoder
         self._rng = random.Random(f"{seed}/records")  # noqa: S311
-        self._logs = {partition.token: PartitionLog() for partition in tree.live}
+        self._open(self.live)
 
     @property
     def live(self) -> list[str]:
@@ -70,8 +69,7 @@ class ImmutableLineage(Lineage):
 
     def _turn(self, event: Event) -> Event:
         """Open the children's logs, and tell the readers of each parent."""
-        for child in event.children:
-            self._logs[child.token] = PartitionLog()
+        self._open(child.token for child in event.children)
         named = [(child.token, child.parents) for child in event.children]
         # Spanner's documentation shows one record with all children, its emulator one for each.
         apart = self._rng.random() < 0.5
@@ -81,5 +79,6 @@ class ImmutableLineage(Lineage):
             for place, group in enumerate(groups)
         ]
         for parent in event.parents:
-            self._logs[parent.token].end(event.at, rows)
+            twice = self.repeats(self.number(parent.token))
+            self._logs[parent.token].end(event.at, rows + rows if twice else rows)
         return event

@@ -14,7 +14,6 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 
 from spanwire.simulator.lineage import Lineage
-from spanwire.simulator.log import PartitionLog
 from spanwire.simulator.moves import KeyRanges, MovablePartition, Move, Turn
 from spanwire.simulator.records import EndRecord, EventRecord, MutableEncoder, StartRecord
 
@@ -29,7 +28,7 @@ class MutableLineage(Lineage):
         self.ranges = ranges = KeyRanges(count, created, random.Random(f"{seed}/partitions"))  # noqa: S311
         self._encoder = encoder
         self._rng = random.Random(f"{seed}/records")  # noqa: S311
-        self._logs = {token: PartitionLog() for token in ranges.live}
+        self._open(ranges.live)
         self._sequence = (0, 0)
         """Of which timestamp, and what the sequences of its last transaction or turn begin with."""
 
@@ -87,7 +86,7 @@ class MutableLineage(Lineage):
     def _tell(self, turn: Turn) -> Turn:
         """The turn's records to the logs."""
         for started in turn.started.values():
-            self._logs |= {token: PartitionLog() for token in started}
+            self._open(started)
         rows: dict[str, list[bytes]] = {}
         for token, row in self._rows(turn, map(self.sequences(turn.at), itertools.count())):
             rows.setdefault(token, []).append(row)
@@ -102,7 +101,8 @@ class MutableLineage(Lineage):
         """The rows and where they go. `names`: record sequences."""
         encoder, at = self._encoder, turn.at
         for parent, tokens in turn.started.items():
-            yield parent, encoder.start(StartRecord(at, next(names), tokens))
+            row = encoder.start(StartRecord(at, next(names), tokens))
+            yield from [(parent, row)] * (2 if self.repeats(self.number(parent)) else 1)
         apart = self._rng.random() < 0.3
         for token in dict.fromkeys(token for move in turn.moves for token in move):
             came, went = turn.sources(token), turn.destinations(token)

@@ -21,6 +21,10 @@ from spanwire.simulator.status import Refused, closing, invalid, out_of_range, s
 _GLANCE = 1.0  # seconds a sleeping reader goes without looking whether its client is still there
 
 
+class Heartbeat(bytes):
+    """A message that holds a heartbeat and nothing else."""
+
+
 class StreamReader:
     """Answers change-stream queries. Thread-safe: each query is a generator of its own."""
 
@@ -101,11 +105,11 @@ class StreamReader:
             if query.end is not None and now >= query.end:
                 # As the emulator does: a window without records is closed by a heartbeat.
                 if silent:
-                    yield out.one(self._encoder.heartbeat(query.end), place, query)
+                    yield Heartbeat(out.one(self._encoder.heartbeat(query.end), place, query))
                 return
             left = heard + patience - time.monotonic()
             if left <= 0:
-                yield out.one(self._encoder.heartbeat(now), place, query)
+                yield Heartbeat(out.one(self._encoder.heartbeat(now), place, query))
                 heard, silent = time.monotonic(), False
                 continue
             if query.end is not None:

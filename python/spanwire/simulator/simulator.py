@@ -11,6 +11,7 @@ from spanwire.errors import ClosedError
 from spanwire.simulator.clock import Clock
 from spanwire.simulator.commits import Commit, Commits
 from spanwire.simulator.config import SimulatorConfig
+from spanwire.simulator.faults import Strike
 from spanwire.simulator.history import History
 from spanwire.simulator.lineage import Lineage
 from spanwire.simulator.lineage_immutable import ImmutableLineage
@@ -25,6 +26,7 @@ from spanwire.simulator.records_postgresql import PostgresEncoder
 from spanwire.simulator.records_protobuf import ProtobufEncoder
 from spanwire.simulator.rows import Mutation
 from spanwire.simulator.server import Server
+from spanwire.simulator.striking import Strikes
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
 
 
@@ -45,6 +47,8 @@ class Simulator:
         clock = Clock()
         lineage = _lineage(self.config, clock.tick())
         self._history = History(self.config.history)
+        self._strikes = Strikes(self.config.faults, lineage.number)
+        lineage.repeats = self._strikes.repeats
         self._commits = Commits(self.config, lineage, clock, self._history)
         self._reader = StreamReader(self.config, self._commits)
         ready = self.config.ready_made
@@ -153,6 +157,11 @@ class Simulator:
         if self._ready_made is not None:
             self._ready_made.release()
 
+    @property
+    def struck(self) -> list[Strike]:
+        """Which faults of the script struck so far, partition by partition, in each in order."""
+        return self._strikes.struck
+
     # -------------------------------------------------------------- the ground truth
 
     def committed(self) -> Iterator[str]:
@@ -178,7 +187,7 @@ class Simulator:
         """A change-stream query's messages, for the server."""
         if self._ready_made is not None:
             return self._ready_made.read(query, resume, active)
-        return self._reader.read(query, resume, active)
+        return self._strikes.apply(query, self._reader.read(query, resume, active))
 
     def wake(self) -> None:
         """Let sleeping readers look around, for the server."""
