@@ -38,14 +38,14 @@ from spanwire.simulator import FaultScript, Move, ReadyMade, Simulator, Simulato
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit code: 0 fine, 1 failed at work, 2 wrong use."""
     options = _parser().parse_args(arguments)
-    # Rows and records are many and live long: looking through them for garbage takes a quarter of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
     try:
         simulator = Simulator(_config(options)).start()
     except SpanwireError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
+    # Rows and records are many and live long: looking through them for garbage takes a quarter of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
     try:
         # A parent that dies closes our stdin.
         for number in (signal.SIGTERM, signal.SIGINT):
