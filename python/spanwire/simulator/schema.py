@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from google.cloud.spanner_v1.types import Type, TypeAnnotationCode, TypeCode
+
 Dialect = Literal["googlesql", "postgresql"]
 Code = Literal[
     "BOOL",
@@ -51,6 +53,13 @@ class Column:
     code: Code
     array: bool = False
     key: bool = False
+
+    def type(self, dialect: Dialect) -> Type:
+        """The type as a google.spanner.v1.Type."""
+        scalar = Type(code=TypeCode[self.code])
+        if dialect == "postgresql" and self.code in _PG_ANNOTATIONS:
+            scalar.type_annotation = TypeAnnotationCode[_PG_ANNOTATIONS[self.code]]
+        return Type(code=TypeCode.ARRAY, array_element_type=scalar) if self.array else scalar
 
     def type_json(self, dialect: Dialect) -> dict[str, object]:
         """The type as a change record describes it."""
@@ -120,16 +129,21 @@ class Table:
         return [*before, f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({keys}))"]
 
 
-def stream_ddl(stream: str, capture: str, dialect: Dialect) -> str:
+def stream_ddl(stream: str, capture: str, dialect: Dialect, mode: str = "immutable") -> str:
     """The statement that creates the change stream over all tables."""
+    options = f"value_capture_type = '{capture}'"
+    if mode == "mutable":
+        options += ", partition_mode = 'MUTABLE_KEY_RANGE'"
     if dialect == "googlesql":
-        return f"CREATE CHANGE STREAM `{stream}` FOR ALL OPTIONS (value_capture_type = '{capture}')"
-    return f"CREATE CHANGE STREAM \"{stream}\" FOR ALL WITH (value_capture_type = '{capture}')"
+        return f"CREATE CHANGE STREAM `{stream}` FOR ALL OPTIONS ({options})"
+    return f'CREATE CHANGE STREAM "{stream}" FOR ALL WITH ({options})'
 
 
-def database_ddl(tables: Sequence[Table], stream: str, capture: str, dialect: Dialect) -> list[str]:
+def database_ddl(
+    tables: Sequence[Table], stream: str, capture: str, dialect: Dialect, mode: str = "immutable"
+) -> list[str]:
     """Everything that makes a real database look like the simulator's."""
     statements: list[str] = []
     for table in tables:
         statements += [one for one in table.ddl(dialect) if one not in statements]
-    return [*statements, stream_ddl(stream, capture, dialect)]
+    return [*statements, stream_ddl(stream, capture, dialect, mode)]

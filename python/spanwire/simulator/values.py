@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from spanwire.simulator.schema import Column, Dialect, Table
 
@@ -122,20 +122,30 @@ class TableJson:
 
 def _writer(column: Column) -> Callable[[Any], str]:
     """What turns a value of the column, not None, into JSON text."""
+    if column.code == "INT64" and not column.array:
+        return '"{}"'.format  # nearly every one is new: not worth remembering
+    plain = plainer(column)
+    return remembering(lambda value: _to_json(plain(value)))
+
+
+def plainer(column: Column) -> Callable[[Any], Any]:
+    """What makes of a value of the column, not None, the string, number, bool or list that records hold."""
     scalar = _SCALARS[column.code]
-    if not column.array:
-        if column.code == "INT64":
-            return '"{}"'.format  # nearly every one is new: not worth remembering
-        return _remembering(lambda value: _to_json(value if scalar is None else scalar(value)))
     if scalar is None:
-        return _remembering(_to_json)
-    return _remembering(lambda values: _to_json([None if one is None else scalar(one) for one in values]))
+        return lambda value: value
+    if not column.array:
+        return scalar
+    return lambda values: [None if one is None else scalar(one) for one in values]
 
 
-def _remembering(write: Callable[[Any], str]) -> Callable[[Any], str]:
-    texts: dict[int, tuple[Any, str]] = {}
+_Written = TypeVar("_Written", str, bytes)
 
-    def text(value: Any) -> str:
+
+def remembering(write: Callable[[Any], _Written]) -> Callable[[Any], _Written]:
+    """Remember what was written of the last values met, by identity (see TableJson)."""
+    texts: dict[int, tuple[Any, _Written]] = {}
+
+    def text(value: Any) -> _Written:
         met = texts.get(id(value))
         if met is not None and met[0] is value:
             return met[1]

@@ -1,0 +1,87 @@
+"""What a simulator serves, by google-cloud-spanner's own types; and changes in canonical form, from there."""
+
+from __future__ import annotations
+
+import base64
+import datetime
+import json
+import struct
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from google.cloud.spanner_v1 import PartialResultSet, TypeCode
+from google.cloud.spanner_v1.streamed import StreamedResultSet
+from google.cloud.spanner_v1.types.change_stream import ChangeStreamRecord
+from google.protobuf import struct_pb2
+
+from spanwire.simulator import Simulator
+from spanwire.simulator.queries import ChangeQuery
+
+_PB = ChangeStreamRecord.pb(ChangeStreamRecord()).__class__
+_Record = _PB.DataChangeRecord
+
+
+def read(
+    simulator: Simulator, token: str | None, start: int, end: int, heartbeat: int = 300_000
+) -> list[Any]:
+    """A partition's records without a server between, each a ChangeStreamRecord's protobuf class."""
+    query = ChangeQuery(simulator.config.function, start, end, token, heartbeat)
+    return list(records(simulator.read(query, b"", lambda: True)))
+
+
+def records(messages: Iterable[bytes]) -> Iterator[Any]:
+    """The records of messages, put together by the official client's code."""
+    results = StreamedResultSet(PartialResultSet.deserialize(message) for message in messages)
+    for [value] in results:
+        coded = results.fields[0].type_.code == TypeCode.BYTES  # the client leaves BYTES in base64
+        yield parsed(base64.b64decode(value) if coded else value)
+
+
+def parsed(encoded: bytes) -> Any:
+    """A record; the official type must write the same bytes."""
+    record = _PB.FromString(encoded)
+    assert record.SerializeToString(deterministic=True) == encoded
+    return record
+
+
+def lines(record: Any) -> Iterator[str]:
+    """The canonical lines of a data change record (docs/history.md)."""
+    types = [column.type_ for column in record.column_metadata]
+    names = [column.name for column in record.column_metadata]
+    moment = f"{record.commit_timestamp.ToDatetime():%Y-%m-%dT%H:%M:%S}.{record.commit_timestamp.nanos:09}Z"
+    for number, mod in enumerate(record.mods):
+        version = f"{moment}/{record.server_transaction_id}/{record.record_sequence}/{number}"
+        change: dict[str, Any] = {"version": version, "table": record.table}
+        change["mod_type"] = _Record.ModType.Name(record.mod_type)
+        for place, values in (("keys", mod.keys), ("new", mod.new_values), ("old", mod.old_values)):
+            change[place] = {
+                names[one.column_metadata_index]: canonical(one.value, types[one.column_metadata_index])
+                for one in values
+            }
+        yield json.dumps(change, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def canonical(value: struct_pb2.Value, type_: Any) -> Any:
+    """A value in canonical form; its kind must be the type's."""
+    kind = value.WhichOneof("kind")
+    if kind == "null_value":
+        return None
+    code = TypeCode(type_.code).name
+    if code == "ARRAY":
+        return [canonical(one, type_.array_element_type) for one in value.list_value.values]
+    if code == "BOOL":
+        assert kind == "bool_value"
+        return value.bool_value
+    if code in ("FLOAT64", "FLOAT32"):
+        special = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
+        number = value.number_value if kind == "number_value" else special[value.string_value]
+        return "7ff8000000000000" if number != number else struct.pack(">d", number).hex()  # noqa: PLR0124
+    assert kind == "string_value"
+    text = value.string_value
+    return _moment(text) if code == "TIMESTAMP" else text
+
+
+def _moment(text: str) -> str:
+    whole, _, fraction = text.removesuffix("Z").partition(".")
+    datetime.datetime.fromisoformat(whole)
+    return f"{whole}.{fraction:0<9}Z"
