@@ -64,21 +64,43 @@ def lines(record: Any) -> Iterator[str]:
 def canonical(value: struct_pb2.Value, type_: Any) -> Any:
     """A value in canonical form; its kind must be the type's."""
     kind = value.WhichOneof("kind")
-    if kind == "null_value":
-        return None
-    code = TypeCode(type_.code).name
-    if code == "ARRAY":
+    if TypeCode(type_.code) == TypeCode.ARRAY and kind == "list_value":
         return [canonical(one, type_.array_element_type) for one in value.list_value.values]
+    return plain(None if kind == "null_value" else getattr(value, kind), TypeCode(type_.code).name)
+
+
+def json_lines(record: dict[str, Any]) -> Iterator[str]:
+    """The canonical lines of an immutable stream's data change record, as the official client gives it."""
+    types = {column["name"]: column["type"] for column in record["column_types"]}
+    parts = (record[name] for name in ("commit_timestamp", "server_transaction_id", "record_sequence"))
+    version = "/".join(parts)
+    for number, mod in enumerate(record["mods"]):
+        change = {"version": f"{version}/{number}", "table": record["table_name"]}
+        change["mod_type"] = record["mod_type"]
+        for place, member in (("keys", "keys"), ("new", "new_values"), ("old", "old_values")):
+            change[place] = {name: _of_json(value, types[name]) for name, value in mod[member].items()}
+        yield json.dumps(change, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def _of_json(value: Any, type_: dict[str, Any]) -> Any:
+    if type_["code"] == "ARRAY" and isinstance(value, list):
+        return [_of_json(one, type_["array_element_type"]) for one in value]
+    return plain(value, type_["code"])
+
+
+def plain(value: Any, code: str) -> Any:
+    """A scalar in canonical form, from the string, number or bool that travels."""
+    if value is None:
+        return None
     if code == "BOOL":
-        assert kind == "bool_value"
-        return value.bool_value
+        assert isinstance(value, bool)
+        return value
     if code in ("FLOAT64", "FLOAT32"):
         special = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}
-        number = value.number_value if kind == "number_value" else special[value.string_value]
+        number = special[value] if isinstance(value, str) else float(value)
         return "7ff8000000000000" if number != number else struct.pack(">d", number).hex()  # noqa: PLR0124
-    assert kind == "string_value"
-    text = value.string_value
-    return _moment(text) if code == "TIMESTAMP" else text
+    assert isinstance(value, str), f"{code} travels as a string"
+    return _moment(value) if code == "TIMESTAMP" else value
 
 
 def _moment(text: str) -> str:

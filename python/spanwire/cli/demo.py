@@ -152,7 +152,7 @@ class _Demo:
         arguments = ["-m", "spanwire.simulator", "--mode", plan.mode, "--dialect", plan.dialect]
         # Of the six things that happen in mutable mode each comes several times.
         turns = 12 if plan.mode == "immutable" else 30
-        arguments += ["--seed", str(plan.seed)]
+        arguments += ["--seed", str(plan.seed), "--all-tables"]
         arguments += ["--partitions", str(plan.partitions), "--splits", str(max(1, plan.changes // turns))]
         arguments += ["--changes", str(plan.changes), "--rate", str(plan.rate), "--chop", "50"]
         arguments += ["--history", str(self._committed)]

@@ -21,7 +21,7 @@ from spanwire.simulator.moves import Move
 from spanwire.simulator.rows import Mutation, delete, insert, update, upsert
 from spanwire.simulator.schema import Column, Table
 from spanwire.simulator.simulator import Simulator
-from spanwire.simulator.tables import WORKLOAD_TABLES
+from spanwire.simulator.tables import WORKLOAD_TABLES, all_tables
 from spanwire.simulator.values import Instant
 from spanwire.simulator.workload import Done, WorkloadConfig
 
@@ -41,6 +41,7 @@ __all__ = [
     "Strike",
     "Table",
     "WorkloadConfig",
+    "all_tables",
     "delete",
     "insert",
     "update",

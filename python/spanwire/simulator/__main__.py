@@ -32,7 +32,15 @@ from pathlib import Path
 from typing import Any
 
 from spanwire.errors import SpanwireError
-from spanwire.simulator import FaultScript, Move, ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.simulator import (
+    FaultScript,
+    Move,
+    ReadyMade,
+    Simulator,
+    SimulatorConfig,
+    WorkloadConfig,
+    all_tables,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -85,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dialect", choices=["googlesql", "postgresql"], default=default.dialect)
     for name in ("project", "instance", "database", "stream", "capture"):
         add(f"--{name}", default=getattr(default, name), help="default: %(default)s")
+    add("--all-tables", action="store_true", help="every type, NULL keys, reserved words, other scripts")
     add("--seed", type=int, default=0, help="decides partitions, workload, chunk places; default: 0")
     add("--partitions", type=int, default=default.partitions, help="default: %(default)s")
     add(
@@ -119,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> SimulatorConfig:
+    default = SimulatorConfig()
     ready = ReadyMade(
         changes=options.changes,
         changes_per_record=options.changes_per_record,
@@ -134,6 +144,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         dialect=options.dialect,
         mode=options.mode,
         capture=options.capture,
+        tables=all_tables(options.dialect) if options.all_tables else default.tables,
         seed=options.seed,
         host=options.host,
         port=options.port,

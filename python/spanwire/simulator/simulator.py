@@ -25,6 +25,7 @@ from spanwire.simulator.records_googlesql import GoogleSqlEncoder
 from spanwire.simulator.records_postgresql import PostgresEncoder
 from spanwire.simulator.records_protobuf import ProtobufEncoder
 from spanwire.simulator.rows import Mutation
+from spanwire.simulator.schema import database_ddl
 from spanwire.simulator.server import Server
 from spanwire.simulator.striking import Strikes
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
@@ -141,6 +142,12 @@ class Simulator:
         key ranges, and where the mode is not mutable.
         """
         return self._commits.move(moves, ends)
+
+    @property
+    def ddl(self) -> list[str]:
+        """Statements that make a real database look like this one."""
+        config = self.config
+        return database_ddl(config.tables, config.stream, config.capture, config.dialect, config.mode)
 
     @property
     def partitions(self) -> list[str]:

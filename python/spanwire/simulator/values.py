@@ -1,8 +1,8 @@
 """Typed values of the simulator's rows, and their form in a change record's JSON.
 
-Python types by column code: BOOL bool; INT64 int; FLOAT32, FLOAT64 float; NUMERIC decimal.Decimal;
-STRING, UUID, INTERVAL str; BYTES bytes; DATE datetime.date; TIMESTAMP Instant; JSON str, the document's
-text as the database would normalise it; ARRAY list with None elements; NULL None.
+Python types by column code: BOOL bool; INT64, ENUM, PG_OID int; FLOAT32, FLOAT64 float; NUMERIC
+decimal.Decimal; STRING, UUID, INTERVAL str; BYTES, PROTO bytes; DATE datetime.date; TIMESTAMP Instant;
+JSON str, the document's text as the database would normalise it; ARRAY list with None elements; NULL None.
 """
 
 from __future__ import annotations
@@ -93,6 +93,9 @@ _SCALARS: dict[str, Callable[[Any], Any] | None] = {
     "JSON": None,
     "UUID": None,
     "INTERVAL": None,
+    "PROTO": _bytes_json,
+    "ENUM": str,
+    "PG_OID": str,
 }
 
 
@@ -207,6 +210,9 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
     "JSON": (dict, list, str, int, float, bool),
     "UUID": (str,),
     "INTERVAL": (str,),
+    "PROTO": (bytes,),
+    "ENUM": (int,),
+    "PG_OID": (int,),
 }
 
 

@@ -6,6 +6,7 @@ import datetime
 import random
 import struct
 import time
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
@@ -130,7 +131,7 @@ class _TableRows:
         self._pool: list[Row] = [
             {column.name: _value(column, rng, dialect) for column in self._others} for _ in range(_POOL)
         ]
-        self._text = next((c.name for c in self._others if c.code == "STRING" and not c.array), None)
+        self._large = [column for column in self._others if column.code in _LARGE]
 
     def mutation(self, kind: str, revision: int, touched: set[tuple[Any, ...]], large: int) -> Mutation:
         """What was asked for, or an insert where no living row untouched by the transaction is found."""
@@ -171,8 +172,10 @@ class _TableRows:
         """Every write is told apart by its revision."""
         if "revision" in self._table.by_name:
             values["revision"] = revision
-        if large and self._text is not None:
-            values[self._text] = self._rng.choice(("x", "é", "数", '"', "🚀")) * (large // 2)
+        if large and self._large:
+            column = self._rng.choice(self._large)
+            value = _LARGE[column.code](self._rng.choice(("x", "é", "数", '"', "🚀")) * (large // 2))
+            values[column.name] = [None, value] if column.array else value
         return values
 
     def _new_key(self) -> tuple[Any, ...]:
@@ -180,7 +183,17 @@ class _TableRows:
         return tuple(_key(column, self._next, self._rng) for column in self._table.keys)
 
 
+_LARGE: dict[str, Callable[[str], Any]] = {
+    "STRING": lambda text: text,
+    "BYTES": str.encode,
+    "PROTO": str.encode,
+    "JSON": lambda text: json_document(text, "googlesql"),  # as a document it is the same in both dialects
+}
+
+
 def _key(column: Column, number: int, rng: random.Random) -> Any:
+    if column.nullable and rng.random() < 0.3:
+        return None
     match column.code:
         case "INT64":
             return number if rng.random() < 0.9 else -number
@@ -190,6 +203,8 @@ def _key(column: Column, number: int, rng: random.Random) -> Any:
             return number.to_bytes(8, "big") + rng.randbytes(4)
         case "TIMESTAMP":
             return Instant(number, number % 1_000_000_000)
+        case "UUID":
+            return str(uuid.UUID(int=rng.getrandbits(96) << 32 | number))
         case "DATE":
             return datetime.date.fromordinal(1 + number % 3_600_000)
         case code:
@@ -215,20 +230,32 @@ def _scalar(code: str, rng: random.Random, dialect: Dialect) -> Any:
 
 
 def _numeric(rng: random.Random, dialect: Dialect) -> Decimal:
-    if dialect == "postgresql" and rng.random() < 0.1:
-        return Decimal("NaN")
+    if rng.random() < 0.2:
+        return rng.choice(_NUMERICS[dialect])
     # Odd, so that no zero ends it: GoogleSQL would drop that.
     return Decimal(rng.randrange(10**9) * 10 + 1).scaleb(-rng.choice((0, 1, 9)))
 
 
+_MOST = Decimal("99999999999999999999999999999.999999999")
+_NUMERICS: dict[Dialect, tuple[Decimal, ...]] = {
+    "googlesql": (Decimal(0), _MOST, -_MOST, Decimal("-0.000000001")),
+    "postgresql": (Decimal("NaN"), Decimal("0.00"), Decimal("-1.50"), Decimal(f"{7**200}.{'0' * 40}1")),
+}
+
+
 def _instant(rng: random.Random, _dialect: Dialect) -> Instant:
     nanos = rng.choice((0, 120_000_000, 123_456_000, 1, 999_999_999))
-    return Instant(rng.randrange(-62_135_596_800, 253_402_300_800), nanos)
+    seconds = rng.choice((_FIRST, _LAST, *(rng.randrange(_FIRST, _LAST) for _ in range(4))))
+    return Instant(seconds, nanos)
+
+
+_FIRST, _LAST = -62_135_596_800, 253_402_300_799
+"""The first and the last second of a TIMESTAMP: years 0001 to 9999."""
 
 
 def _document(rng: random.Random, dialect: Dialect) -> str:
     words = {rng.choice(_WORDS): rng.choice(_WORDS), "n": rng.randrange(100), "l": [1, None, "x"]}
-    return json_document(rng.choice((words, [], "text", 1.5, {"deep": {"er": words}})), dialect)
+    return json_document(rng.choice((words, [], None, "text", 1.5, {"deep": {"er": words}})), dialect)
 
 
 def _single(value: float) -> float:
@@ -240,16 +267,26 @@ _SPECIAL = (float("nan"), float("inf"), float("-inf"))
 
 _LONGS = (0, -1, 2**63 - 1, -(2**63))
 _DOUBLES = (0.1, -0.0, 5e-324, 1e300, 1e22, *_SPECIAL)
+_SINGLES = (0.1, -0.0, 1e-45, 3.4028234663852886e38, *_SPECIAL)
+_INTERVALS = (
+    *("P0Y", "P1Y2M3DT4H5M6.5S", "P-1Y-2M-3DT-4H-5M-6.789S", "PT0.000000001S", "P10000Y", "P-10000Y"),
+    *("P1Y-2M3DT-4H", "P3660000D", "PT-87840000H"),
+)
 
 _MAKERS: dict[str, Callable[[random.Random, Dialect], Any]] = {
     "BOOL": lambda rng, _: rng.random() < 0.5,
     "INT64": lambda rng, _: rng.choice((*_LONGS, rng.randrange(-(10**6), 10**6))),
     "FLOAT64": lambda rng, _: rng.choice((rng.gauss(0, 1e3), rng.random(), *_DOUBLES)),
-    "FLOAT32": lambda rng, _: _single(rng.choice((rng.gauss(0, 10), 0.1, *_SPECIAL))),
+    "FLOAT32": lambda rng, _: _single(rng.choice((rng.gauss(0, 10), *_SINGLES))),
     "NUMERIC": _numeric,
     "STRING": lambda rng, _: " ".join(rng.choices(_WORDS, k=rng.randrange(12))),
     "BYTES": lambda rng, _: rng.randbytes(rng.randrange(24)),
     "DATE": lambda rng, _: datetime.date.fromordinal(rng.randint(1, datetime.date.max.toordinal())),
     "TIMESTAMP": _instant,
     "JSON": _document,
+    "UUID": lambda rng, _: str(uuid.UUID(int=rng.getrandbits(128))),
+    "INTERVAL": lambda rng, _: rng.choice(_INTERVALS),
+    "PROTO": lambda rng, _: rng.randbytes(rng.randrange(24)),
+    "ENUM": lambda rng, _: rng.choice((0, 1, 7, -1, 2**31 - 1, -(2**31))),
+    "PG_OID": lambda rng, _: rng.choice((0, 16_384, 2**32 - 1)),
 }
