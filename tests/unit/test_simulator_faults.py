@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from google.api_core import exceptions
@@ -19,6 +21,7 @@ from support.stream_records import read, records
 from spanwire.errors import ConfigError
 from spanwire.simulator import Fault, FaultScript, Simulator, SimulatorConfig, Strike, WorkloadConfig, insert
 from spanwire.simulator.__main__ import main
+from spanwire.simulator.faults import Kind
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import Mode
 from spanwire.simulator.status import Refused, SessionLost
@@ -264,6 +267,19 @@ def test_a_script_is_read_from_toml_and_json(tmp_path: Path) -> None:
         seed=7,
     )
     assert FaultScript.load(toml) == FaultScript.load(as_json) == expected
+
+
+def test_the_documented_script_is_one(tmp_path: Path) -> None:
+    """The example in docs/simulator.md loads as it stands, and its tables name every member and kind."""
+    text = (Path(__file__).parents[2] / "docs" / "simulator.md").read_text(encoding="utf-8")
+    [script] = re.findall(r"^```toml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    path = tmp_path / "faults.toml"
+    path.write_text(script, encoding="utf-8")
+    assert [fault.kind for fault in FaultScript.load(path).faults] == ["reset", "unavailable"]
+    tables = text[text.index("| Member |") :]
+    named = {name for row in re.findall(r"^\| (`.*?) \|", tables, re.MULTILINE) for name in row.split(", ")}
+    expected = {field.name for field in fields(Fault)} | set(get_args(Kind))
+    assert {name.strip("`") for name in named} == expected
 
 
 @pytest.mark.parametrize(

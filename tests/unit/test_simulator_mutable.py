@@ -298,6 +298,26 @@ def test_a_window_must_end_within_half_an_hour(simulator: Simulator) -> None:
     assert next(simulator.read(ChangeQuery(function, start, later, token, 100), b"", lambda: True))
 
 
+def test_windows_in_turn_give_the_whole() -> None:
+    """Read window by window, each from where the last one ended: nothing is lost, ends come twice at most."""
+    simulator = churned(4, changes=300)
+    end = simulator._commits.now()
+    token = simulator.partitions[0]
+    span = simulator._commits.lineage.get(token)
+    assert span is not None
+    whole = read(simulator, token, span.start, end)
+    rng = random.Random(4)
+    ends = sorted({*(stamp(record) for record in rng.sample(whole, 8)), rng.randrange(span.start, end), end})
+    got: dict[tuple[int, str], Any] = {}
+    for start, last in pairwise([span.start, *ends]):
+        for record in read(simulator, token, start, last):
+            if kind(record) != "heartbeat_record":
+                assert start <= stamp(record) <= last
+                got[stamp(record), sequence(record)] = record
+    assert list(got.values()) == whole
+    assert len(whole) > 20
+
+
 def test_a_partition_is_not_read_past_its_end(simulator: Simulator) -> None:
     """At its end the end record comes again; a nanosecond later it is out of range, as before its start."""
     first, second, _ = simulator.partitions

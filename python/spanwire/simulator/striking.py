@@ -106,7 +106,7 @@ class Strikes:
                 return
             else:
                 number += 1
-            yield message
+            yield bytes(message)  # gRPC sends nothing that is derived from it
             yield from held
             held.clear()
 
