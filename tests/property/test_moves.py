@@ -33,7 +33,7 @@ class Spanner:
     """Partitions, the keys they own, and one log each."""
 
     def __init__(self, rng: random.Random) -> None:
-        self.rng, self.now, self.version = rng, 10, 0
+        self.rng, self.now, self.turned, self.version = rng, 10, 10, 0
         self.logs = {"a": Log(10), "b": Log(10)}
         self.owner = {key: rng.choice("ab") for key in range(KEYS)}
         self.committed: list[tuple[int, int]] = []
@@ -52,7 +52,7 @@ class Spanner:
 
     def move(self) -> None:
         """Keys move from some partitions to another one, old or new, at one timestamp; some then end."""
-        self._pass()
+        self._turn()
         target = self._target()
         sources = set()
         for key in self.rng.sample(range(KEYS), self.rng.randint(1, KEYS)):
@@ -66,20 +66,30 @@ class Spanner:
                 self.logs[token].ended = True
 
     def swap(self) -> None:
-        """Two partitions exchange their keys at one timestamp."""
-        if len(self.live()) < 2:
+        """Some partitions pass their keys round at one timestamp; in one record each, or in two."""
+        ring = self.rng.sample(self.live(), min(len(self.live()), self.rng.choice((2, 2, 3))))
+        if len(ring) < 2:
             return
-        self._pass()
-        one, other = self.rng.sample(self.live(), 2)
-        for key, owner in self.owner.items():
-            self.owner[key] = {one: other, other: one}.get(owner, owner)
-        for here, there in ((one, other), (other, one)):
-            self._log(here, "event", ((there,), (there,)))
+        self._turn()
+        after = dict(zip(ring, ring[1:] + ring[:1], strict=True))
+        self.owner = {key: after.get(owner, owner) for key, owner in self.owner.items()}
+        for one, following in after.items():
+            before = next(token for token, to in after.items() if to == one)
+            records = [((before,), (following,))]
+            if self.rng.random() < 0.5:
+                records = self.rng.sample([((before,), ()), ((), (following,))], 2)
+            for record in records:
+                self._log(one, "event", record)
 
     def _pass(self) -> None:
         """Time passes, mostly: records of any kind may share a timestamp."""
         if self.rng.random() < 0.7:
             self.now += 1
+
+    def _turn(self) -> None:
+        """Time for key ranges to move: a key does so once a timestamp."""
+        self._pass()
+        self.now = self.turned = max(self.now, self.turned + 1)
 
     def _target(self) -> str:
         if len(self.live()) < 6 and self.rng.random() < 0.5:

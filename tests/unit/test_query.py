@@ -79,7 +79,7 @@ def test_a_mutable_stream_has_a_function_of_its_own_in_postgresql_only() -> None
 
 
 def test_a_mutable_stream_is_read_in_windows() -> None:
-    """Spanner wants an end at most 30 minutes past the later of now and the start; ours keeps away from it."""
+    """Spanner wants an end, at most 30 minutes past the later of now and the start: ours keeps clear."""
     immutable, mutable = (StreamQuery("googlesql", "orders", 1000, mode=m) for m in ("immutable", "mutable"))
     now, later = Timestamp(1000, 7), Timestamp(9000)
     assert (immutable.until(now, None, now), immutable.until(now, later, now)) == (None, later)

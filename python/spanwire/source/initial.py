@@ -9,6 +9,7 @@ from spanwire._core import RecordReader, Timestamp
 from spanwire.errors import CorruptError
 from spanwire.records import PartitionRecord
 from spanwire.source.connect import Connection
+from spanwire.source.moves import started
 from spanwire.source.partitions import newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
@@ -60,12 +61,13 @@ def first_partitions(
     while not stop.is_set():
         session = ""
         try:
-            request = connection.query.request(None, start)
+            end = connection.query.until(start, None, Timestamp.now())
+            request = connection.query.request(None, start, end)
             # A start that lies ahead is answered when it has come.
             patience = _PATIENCE_S + max(0, start.seconds - Timestamp.now().seconds)
             with RawStream(connection, request, timeout_s=patience) as stream:
                 session = stream.session
-                found = RecordReader(connection.dialect).read(asking.messages(stream))
+                found = RecordReader(connection.dialect, connection.mode).read(asking.messages(stream))
         except FAULTS as error:
             failure = judge(error, doing)
             if not failure.retryable:
@@ -89,5 +91,8 @@ def _roots(records: list[dict[str, Any]]) -> list[PartitionRecord]:
         if (born := record.get("child_partitions_record")) is not None:
             named = [(child["token"], child["parent_partition_tokens"]) for child in born["child_partitions"]]
             for root in newborn(born["start_timestamp"], named):
+                roots.setdefault(root.token, root)
+        if (born := record.get("partition_start_record")) is not None:
+            for root in started(born["start_timestamp"], born["partition_tokens"]):
                 roots.setdefault(root.token, root)
     return list(roots.values())

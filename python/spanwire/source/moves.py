@@ -111,13 +111,30 @@ class Gates:
             others = (one for one in lineage.all() if one.token != event.token)
             return all(self._beyond(one, event.at, reached) for one in others)
         # It stands at, or went past, its own record of this move: what came before lies in the senders'
-        # queues, ahead of what follows here. Two that swap keys at one timestamp need that.
+        # queues, ahead of what follows here.
         left = self._left.get((source, event.token))
-        if left is not None and left >= event.at:
+        if (left is not None and left >= event.at) or self._exchanges(source, event):
             return True
         known = lineage[source]
         position = reached(known)
         return known.state is State.FINISHED or (position is not None and position >= event.at)
+
+    def _exchanges(self, source: str, event: Event) -> bool:
+        """Whether a source stands at this very timestamp and waits, itself or through others, for this one.
+
+        Partitions that exchange keys in one transaction would wait for each other for ever. A key changes
+        in one transaction a timestamp, so behind such a record no source has a change of a moved key.
+        """
+        seen, ahead = {source}, [source]
+        while ahead:
+            stands = self._waiting.get(ahead.pop())
+            if stands is None or stands.at != event.at:
+                continue
+            if event.token in stands.sources:
+                return True
+            ahead += set(stands.sources) - seen
+            seen.update(stands.sources)
+        return False
 
     def _beyond(
         self, one: PartitionRecord, at: Timestamp, reached: Callable[[PartitionRecord], Timestamp | None]

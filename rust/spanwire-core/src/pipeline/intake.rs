@@ -39,7 +39,8 @@ pub struct Intake {
     complete: Option<Timestamp>,
     /// The newest timestamp seen, of whatever record.
     last: Option<Timestamp>,
-    /// Children named so far, by child partitions records or partition start records.
+    /// Children named so far. What a partition start record names is none: it is in the ticks before
+    /// this partition goes on.
     pub children: Vec<[u8; 16]>,
 }
 
@@ -114,12 +115,16 @@ impl Intake {
             }
             Record::Children(children) => {
                 self.last = self.last.max(Some(children.start_timestamp));
-                children.child_partitions.iter().for_each(|child| self.child(&child.token));
+                for child in &children.child_partitions {
+                    let id = partition_hash(&child.token);
+                    if !self.children.contains(&id) {
+                        self.children.push(id);
+                    }
+                }
                 pushed.children.push(children.into());
             }
             Record::PartitionStart(start) => {
                 self.reach(start.start_timestamp);
-                start.partition_tokens.iter().for_each(|token| self.child(token));
                 pushed.starts.push(start.into());
                 pushed.paused = true;
             }
@@ -143,13 +148,6 @@ impl Intake {
         if self.last.is_none_or(|last| timestamp > last) {
             self.complete = self.complete.max(self.last);
             self.last = Some(timestamp);
-        }
-    }
-
-    fn child(&mut self, token: &str) {
-        let id = partition_hash(token);
-        if !self.children.contains(&id) {
-            self.children.push(id);
         }
     }
 
