@@ -16,8 +16,11 @@ Place = tuple[int, PartitionId]
 
 
 class Outputs:
-    """The flows of each output. Outputs may choose different changes of one topic and partition, and number
-    their messages by themselves, so nothing is shared between them."""
+    """The flows of each output.
+
+    Outputs may choose different changes of one topic and partition, and number their messages by
+    themselves: nothing is shared between them.
+    """
 
     def __init__(self, topics: Sequence[str]) -> None:
         self._topics = tuple(topics)
