@@ -276,6 +276,9 @@ class Message:
     @property
     def incarnation(self) -> int: ...
     @property
+    def output(self) -> int:
+        """Which output of the relay it went through, from 0: part of a flow's identity."""
+    @property
     def epoch(self) -> int: ...
     @property
     def sequence(self) -> int: ...

@@ -1,7 +1,8 @@
 //! Golden messages: what this build reads and writes is what was frozen in `tests/golden`.
 //!
-//! A folder holds the four frames of a message as they go over the wire, and what they mean. A
-//! message that is missing is written when `SPANWIRE_WRITE_GOLDEN` is set; none is ever
+//! A folder holds the four frames of a message as they go over the wire, and what they mean. Each
+//! generation of the schema has its folders: all of them are read, the newest is what is written.
+//! A message that is missing is written when `SPANWIRE_WRITE_GOLDEN` is set; none is ever
 //! overwritten, since consumers out there read it.
 
 use std::fs;
@@ -19,6 +20,8 @@ use spanwire_core::envelope::{
 };
 use spanwire_core::{RecordVersion, Result};
 
+/// Ends of the folders' names, the oldest first. `-2`: headers name the output.
+const GENERATIONS: [&str; 2] = ["", "-2"];
 const FRAMES: [&str; 4] = ["1-topic.bin", "2-header.bin", "3-columns.bin", "4-body.bin"];
 
 // ---------------------------------------------------------------- what the messages say
@@ -139,6 +142,7 @@ fn header(kind: Kind, values: Values) -> Header {
         kind,
         values,
         incarnation: 0xFEDC_BA98_7654_3210,
+        output: 5,
         epoch: 7,
         sequence: 42,
         routing_generation: 3,
@@ -254,7 +258,7 @@ fn hexes(ids: &[[u8; 16]]) -> Vec<String> {
 }
 
 fn header_json(header: &Header) -> Json {
-    json!({
+    let mut json = json!({
         "kind": format!("{:?}", header.kind), "values": format!("{:?}", header.values),
         "incarnation": format!("{:016x}", header.incarnation), "epoch": header.epoch, "sequence": header.sequence,
         "routing_generation": header.routing_generation, "count": header.count,
@@ -262,7 +266,11 @@ fn header_json(header: &Header) -> Json {
         "partition": hex(&header.partition), "columns_hash": header.columns_hash.map(|hash| hex(&hash)),
         "first": header.first.as_ref().map(ToString::to_string),
         "last": header.last.as_ref().map(ToString::to_string), "traceparent": header.traceparent,
-    })
+    });
+    if header.output != 0 {
+        json["output"] = header.output.into(); // what the first generation does not have
+    }
+    json
 }
 
 fn type_json(of: &Type) -> Json {
@@ -408,9 +416,13 @@ fn frozen(name: &str) -> [Vec<u8>; 4] {
     })
 }
 
+fn newest(name: &str) -> String {
+    format!("{name}{}", GENERATIONS.last().unwrap())
+}
+
 fn write_missing() {
     for (name, frames) in messages() {
-        let folder = folder(name);
+        let folder = folder(&newest(name));
         if folder.exists() {
             continue;
         }
@@ -431,11 +443,14 @@ fn frozen_messages_mean_what_they_meant_and_are_written_as_they_were() {
     let messages = messages();
     assert!(messages.len() >= 4);
     for (name, frames) in messages {
-        let frozen = frozen(name);
-        let expected = fs::read(folder(name).join("expected.json")).unwrap();
-        let expected: Json = serde_json::from_slice(&expected).unwrap();
-        assert_eq!(message_json(&frozen).unwrap(), expected, "{name}: its meaning");
-        for ((frame, now), then) in FRAMES.iter().zip(&frames).zip(&frozen) {
+        for generation in GENERATIONS {
+            let name = format!("{name}{generation}");
+            let expected = fs::read(folder(&name).join("expected.json")).unwrap();
+            let expected: Json = serde_json::from_slice(&expected).unwrap();
+            assert_eq!(message_json(&frozen(&name)).unwrap(), expected, "{name}: its meaning");
+        }
+        let name = newest(name);
+        for ((frame, now), then) in FRAMES.iter().zip(&frames).zip(&frozen(&name)) {
             assert_eq!(now, then, "{name}: {frame} as it is written now");
         }
     }
@@ -443,7 +458,9 @@ fn frozen_messages_mean_what_they_meant_and_are_written_as_they_were() {
 
 #[test]
 fn frozen_json_read_as_typed_is_the_frozen_typed_message() {
-    let [_, _, columns, json] = frozen("json");
-    let [_, _, _, typed] = frozen("typed");
-    assert_eq!(read::typed(&json, &Columns::decode(&columns).unwrap()).unwrap(), typed);
+    for generation in GENERATIONS {
+        let [_, _, columns, json] = frozen(&format!("json{generation}"));
+        let [_, _, _, typed] = frozen(&format!("typed{generation}"));
+        assert_eq!(read::typed(&json, &Columns::decode(&columns).unwrap()).unwrap(), typed);
+    }
 }

@@ -1,4 +1,5 @@
-//! One flow: the messages of one topic from one partition under one epoch, numbered without holes.
+//! One flow: the messages of one topic from one partition under one epoch through one output, numbered
+//! without holes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -28,6 +29,8 @@ pub struct Flow {
     /// Names the flow among all of a pipeline.
     id: u64,
     topic: Arc<[u8]>,
+    /// Which of the pipeline's outputs it goes through.
+    output: u16,
     /// Which of the output's senders: a topic always goes through the same one.
     pub sender: usize,
     sequence: u64,
@@ -58,8 +61,8 @@ pub struct Received {
 }
 
 impl Flow {
-    pub fn new(id: u64, topic: Arc<[u8]>, sender: usize) -> Self {
-        Self { id, topic, sender, sequence: 0, body: Body::default(), open: None, queued: 0 }
+    pub fn new(id: u64, topic: Arc<[u8]>, output: u16, sender: usize) -> Self {
+        Self { id, topic, output, sender, sequence: 0, body: Body::default(), open: None, queued: 0 }
     }
 
     /// Whether a message is being filled.
@@ -125,6 +128,7 @@ impl Flow {
             kind: Kind::Changes,
             values: lane.values,
             incarnation: origin.incarnation,
+            output: self.output,
             epoch: origin.epoch,
             sequence: self.sequence,
             count: changes,
@@ -149,6 +153,7 @@ impl Flow {
         let header = Header {
             kind: Kind::DeadLetter,
             incarnation: origin.incarnation,
+            output: self.output,
             epoch: origin.epoch,
             sequence: self.sequence,
             received_at: received.unix_nanos,

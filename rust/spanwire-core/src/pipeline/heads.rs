@@ -35,6 +35,8 @@ const MOST_MOVES: usize = 1_024;
 pub struct Identity {
     pub incarnation: u64,
     pub topic: Arc<[u8]>,
+    /// Which of the pipeline's outputs.
+    pub output: u16,
     /// Which of all senders of the pipeline.
     pub number: usize,
     /// Which of its output's senders, and how many there are.
@@ -238,6 +240,7 @@ impl Companion for Heads {
         let header = Header {
             kind: Kind::Tick,
             incarnation: self.identity.incarnation,
+            output: self.identity.output,
             sequence: self.sequence,
             partition: self.identity.name,
             ..Header::default()
@@ -278,6 +281,7 @@ mod tests {
         Heads::new(Identity {
             incarnation: 1,
             topic: Arc::from(*b"_tick/"),
+            output: 0,
             number: 0,
             sender: 0,
             senders: 1,

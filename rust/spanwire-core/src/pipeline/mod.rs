@@ -60,6 +60,8 @@ struct Shared {
 #[derive(Debug)]
 struct SharedLane {
     settings: Lane,
+    /// Its place in the settings: named in headers.
+    number: u16,
     output: Output,
     first_sender: usize,
 }
@@ -76,8 +78,9 @@ impl Shared {
     }
 
     fn flow(&self, lane: usize, topic: Arc<[u8]>) -> Flow {
-        let sender = self.lanes[lane].output.sender_for(&topic);
-        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, sender)
+        let lane = &self.lanes[lane];
+        let sender = lane.output.sender_for(&topic);
+        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, lane.number, sender)
     }
 }
 
@@ -91,12 +94,13 @@ impl Pipeline {
         let pool = Arc::new(Pool::default());
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
-        for (index, lane) in settings.outputs.iter().enumerate() {
+        for (index, lane) in (0..).zip(&settings.outputs) {
             let endpoints = Arc::new(OnceLock::new());
             let senders = lane.output.bind.len();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
+                output: index,
                 number: 0,
                 sender: 0,
                 senders,
@@ -120,7 +124,7 @@ impl Pipeline {
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
-            lanes.push(SharedLane { settings: lane.clone(), output, first_sender });
+            lanes.push(SharedLane { settings: lane.clone(), number: index, output, first_sender });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
@@ -189,8 +193,8 @@ impl Drop for Pipeline {
 }
 
 /// Names a sender in its ticks' headers: output and sender, each in eight bytes, big-endian.
-fn sender_name(output: usize, sender: usize) -> [u8; 16] {
-    ((output as u128) << 64 | sender as u128).to_be_bytes()
+fn sender_name(output: u16, sender: usize) -> [u8; 16] {
+    (u128::from(output) << 64 | sender as u128).to_be_bytes()
 }
 
 /// A random number, from the keys that the standard library draws from the operating system.

@@ -89,6 +89,9 @@ impl Settings {
         if self.outputs.is_empty() {
             return wrong("outputs", "at least one output is needed".into());
         }
+        if self.outputs.len() > usize::from(u16::MAX) {
+            return wrong("outputs", format!("at most {} outputs", u16::MAX));
+        }
         if self.tick.is_zero() || self.tick > Duration::from_secs(1) {
             return wrong("tick_ms", format!("must be 1 to 1000, is {}", self.tick.as_millis()));
         }
