@@ -74,7 +74,7 @@ impl Shared {
 
     fn flow(&self, lane: usize, topic: Arc<[u8]>) -> Flow {
         let sender = self.lanes[lane].output.sender_for(&topic);
-        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, sender)
+        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, sender, self.settings.on_misfit)
     }
 }
 
