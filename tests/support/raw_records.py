@@ -101,9 +101,10 @@ def messages(*rows: bytes, limit: int = 1 << 20) -> list[bytes]:
 class Wire:
     """A pipeline with one PUB, and a SUB that hears all of it."""
 
-    def __init__(self, pipeline: Pipeline, dialect: Dialect) -> None:
+    def __init__(self, pipeline: Pipeline, dialect: Dialect, values: Values) -> None:
         self.pipeline = pipeline
         self.dialect = dialect
+        self.values = values
         self._opened = 0
         self._socket = zmq.Context.instance().socket(zmq.SUB)
         self._socket.rcvhwm = 0
@@ -150,7 +151,7 @@ def wire(dialect: Dialect, values: Values = "typed", **settings: Any) -> Iterato
     """A pipeline of its own, and who hears it."""
     output = Output("pub", ["tcp://127.0.0.1:*"], values=values)
     with Pipeline("shop", "all", [output], options={"tick_ms": 20}, **settings) as pipeline:
-        made = Wire(pipeline, dialect)
+        made = Wire(pipeline, dialect, values)
         try:
             yield made
         finally:
