@@ -318,8 +318,8 @@ class Change:
     def old(self) -> dict[str, Any]: ...
     @property
     def others(self) -> list[tuple[Literal["keys", "new", "old"], str, Untyped]]:
-        """Values without a column: (where, name, value). The record does not describe their column, which
-        `keys`, `new` and `old` show too, or their name came twice in one object, where they have the first."""
+        """Values without a column: (where, name, value). The record does not describe their column (`keys`,
+        `new` and `old` have them too), or their name came twice in one object (those have the first)."""
     def canonical(self) -> str:
         """One line of JSON, keys sorted: version, table, mod_type, keys, new, old. 64-bit integers
         as decimal strings, floats as the 16 hexadecimal digits of their IEEE bits, bytes as base64,

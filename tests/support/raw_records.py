@@ -19,7 +19,7 @@ Dialect = Literal["googlesql", "postgresql"]
 DIALECTS: tuple[Dialect, ...] = ("googlesql", "postgresql")
 Values = Literal["typed", "json"]
 VALUES: tuple[Values, ...] = ("typed", "json")
-T0 = Timestamp.parse("2026-11-23T10:00:00Z")
+T0 = Timestamp.parse("2020-01-01T00:00:00Z")
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class Wire:
         self._socket.rcvhwm = 0
         self._socket.subscribe(b"")
         self._socket.connect(pipeline.endpoints[0][0])
-        while self._next().kind != "tick":
+        while Message.decode(self._receive()).kind != "tick":
             pass
 
     def partition(self) -> Partition:
@@ -125,7 +125,11 @@ class Wire:
 
     def next(self) -> Message:
         """The next message that is no tick."""
-        while (found := self._next()).kind == "tick":
+        return Message.decode(self.frames())
+
+    def frames(self) -> list[bytes]:
+        """The same, undecoded."""
+        while Message.decode(found := self._receive()).kind == "tick":
             pass
         return found
 
@@ -141,16 +145,18 @@ class Wire:
         """Hear nothing more."""
         self._socket.close(0)
 
-    def _next(self) -> Message:
+    def _receive(self) -> list[bytes]:
         assert self._socket.poll(10_000), "nothing arrived"
-        return Message.decode(self._socket.recv_multipart())
+        return self._socket.recv_multipart()
 
 
 @contextmanager
-def wire(dialect: Dialect, values: Values = "typed", **settings: Any) -> Iterator[Wire]:
-    """A pipeline of its own, and who hears it."""
-    output = Output("pub", ["tcp://127.0.0.1:*"], values=values)
-    with Pipeline("shop", "all", [output], options={"tick_ms": 20}, **settings) as pipeline:
+def wire(
+    dialect: Dialect, values: Values = "typed", *, output: Mapping[str, int] | None = None, **settings: Any
+) -> Iterator[Wire]:
+    """A pipeline of its own, and who hears it; with options of its output, and settings."""
+    one_output = Output("pub", ["tcp://127.0.0.1:*"], values=values, options=output)
+    with Pipeline("shop", "all", [one_output], options={"tick_ms": 20}, **settings) as pipeline:
         made = Wire(pipeline, dialect, values)
         try:
             yield made

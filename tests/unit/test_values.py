@@ -192,6 +192,14 @@ def test_missing_is_not_null(out: Wire) -> None:
     assert (second.new, second.old) == ({"A": "x", "C": ""}, {"C": None})
 
 
+def test_no_values_are_null_or_empty(out: Wire) -> None:
+    """The emulator writes null for the old values of an update that changed none: they are {}."""
+    out.push([('{"Id":"1"}', "null", "{}"), ('{"Id":"2"}', "{}", "null")])
+    for change in out.changes(2):
+        assert (change.new, change.old, change.others) == ({}, {}, [])
+        assert json.loads(change.canonical())["old"] == {}
+
+
 def test_null_key_parts(out: Wire) -> None:
     """NULL is a key part like any other, of any type, and not a missing one."""
     columns = [

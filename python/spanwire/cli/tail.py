@@ -103,7 +103,7 @@ def _plain(change: Change) -> dict[str, Any]:
 
 
 def _json(value: object) -> object:
-    """What JSON has no word for: bytes as hexadecimal, an Untyped as an object, everything else as its text."""
+    """What JSON has no word for: bytes as hexadecimal, Untyped as an object, all else as its text."""
     if isinstance(value, Untyped):
         return {"json": value.json, "type": value.type}
     return value.hex() if isinstance(value, bytes) else str(value)
