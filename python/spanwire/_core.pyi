@@ -18,6 +18,7 @@ __all__ = [
     "RecordVersion",
     "Resume",
     "Timestamp",
+    "Untyped",
     "Window",
     "__version__",
     "_debug_build",
@@ -97,6 +98,7 @@ class Pipeline:
         *,
         topic: str = "{database}/{stream}/{table}/",
         on_undecodable: Literal["stop", "dead-letter"] = "stop",
+        on_misfit: Literal["text", "dead-letter"] = "text",
         options: Mapping[str, int] | None = None,
     ) -> Self:
         """`options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
@@ -306,6 +308,22 @@ class Message:
     def dead_letter(self) -> dict[str, Any]: ...
 
 @final
+class Untyped:
+    """A value that is not of its column's type, as the JSON text that Spanner sent: it did not fit, its type
+    is not known to this version, or the record does not describe its column. Of no type that a typed value
+    has, so that none is taken for the other. Frozen and hashable."""
+
+    def __new__(cls, json: str, type: str = "") -> Self: ...
+    @property
+    def json(self) -> str:
+        """The JSON text."""
+    @property
+    def type(self) -> str:
+        """The column's type, such as "INT64" or "ARRAY<PG_NUMERIC>"; of a type not known, Spanner's JSON text
+        of it; empty where the record describes no column for the value."""
+    def __hash__(self) -> int: ...
+
+@final
 class Window:
     """The record versions handed over at one place, as far as a repetition could bring them back:
     exact, by position and the identities at it."""
@@ -351,10 +369,15 @@ class Change:
         """Values after the change, a column missing from the record is not there. Python types:
         BOOL bool; INT64, ENUM, PG_OID int; FLOAT32/64 float; STRING, JSON, INTERVAL, UUID str;
         NUMERIC decimal.Decimal; DATE datetime.date; TIMESTAMP Timestamp; BYTES, PROTO bytes;
-        ARRAY list; NULL None; what could not be typed: str, the JSON text."""
+        ARRAY list; NULL None; what could not be typed: Untyped, the JSON text."""
     @property
     def old(self) -> dict[str, Any]: ...
+    @property
+    def others(self) -> list[tuple[Literal["keys", "new", "old"], str, Untyped]]:
+        """Values without a column: (where, name, value). The record does not describe their column (`keys`,
+        `new` and `old` have them too), or their name came twice in one object (those have the first)."""
     def canonical(self) -> str:
         """One line of JSON, keys sorted: version, table, mod_type, keys, new, old. 64-bit integers
         as decimal strings, floats as the 16 hexadecimal digits of their IEEE bits, bytes as base64,
-        timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text."""
+        timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text; what could
+        not be typed as {"json": text}."""

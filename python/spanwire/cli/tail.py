@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from spanwire._core import Change
+from spanwire._core import Change, Untyped
 from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import Json, stopped_by_signals
 from spanwire.consumer import Subscriber
@@ -102,6 +102,8 @@ def _plain(change: Change) -> dict[str, Any]:
     }
 
 
-def _json(value: object) -> str:
-    """What JSON has no word for: bytes as hexadecimal, everything else as its text."""
+def _json(value: object) -> object:
+    """What JSON has no word for: bytes as hexadecimal, Untyped as an object, all else as its text."""
+    if isinstance(value, Untyped):
+        return {"json": value.json, "type": value.type}
     return value.hex() if isinstance(value, bytes) else str(value)

@@ -88,6 +88,9 @@ class SourceConfig(_Section):
     """Topic of a change: {database}, {stream} and {table} are filled in. Ends in "/", names {table}."""
     on_undecodable: Literal["stop", "dead-letter"] = "stop"
     """A change that cannot be decoded: stop with its version in the error, or send it raw to a topic."""
+    on_misfit: Literal["text", "dead-letter"] = "text"
+    """A value that does not fit its column's type, of a type not known, or of a column not described: carry
+    it as its JSON text, or send its record raw to a topic. Outputs with values = "json" look at none."""
     max_record_bytes: int = Field(default=64 * MIB, ge=MIB, le=1024 * MIB)
     """The largest data change record taken, in bytes of Spanner's response."""
     io_threads: int = Field(default=1, ge=1, le=64)

@@ -207,6 +207,7 @@ def build_pipeline(config: Config) -> Pipeline:
         outputs,
         topic=source.topic,
         on_undecodable=source.on_undecodable,
+        on_misfit=source.on_misfit,
         options={
             "io_threads": source.io_threads,
             "tick_ms": source.tick_ms,

@@ -19,6 +19,7 @@ mod partition;
 mod pipeline;
 mod records;
 mod timestamp;
+mod untyped;
 mod values;
 mod version;
 mod window;
@@ -42,6 +43,8 @@ mod _core {
     use crate::records::{RecordReader, reassemble};
     #[pymodule_export]
     use crate::timestamp::Timestamp;
+    #[pymodule_export]
+    use crate::untyped::Untyped;
     #[pymodule_export]
     use crate::version::RecordVersion;
     #[pymodule_export]

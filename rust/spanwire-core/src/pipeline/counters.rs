@@ -21,8 +21,11 @@ pub struct Counters {
     pub heartbeats: AtomicU64,
     /// Changes that could not be decoded.
     pub undecodable: AtomicU64,
-    /// Values that did not fit their column's type, or whose type is not known: sent as JSON text.
+    /// Values that did not fit their column's type, whose type is not known, or whose column is not
+    /// described: sent as JSON text, or with their record raw. Of each output with typed values.
     pub misfits: AtomicU64,
+    /// Records sent raw to the dead letters, of each output.
+    pub dead_letters: AtomicU64,
 }
 
 impl Counters {

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::change::{DataChangeRecord, RecordVersion};
-use crate::envelope::{self, Body, Columns, Header, Kind};
+use crate::envelope::{self, Body, Columns, Header, Kind, Misfits};
 use crate::error::Result;
 use crate::output::{Message, Pool};
 
@@ -61,8 +61,8 @@ pub struct Received {
 }
 
 impl Flow {
-    pub fn new(id: u64, topic: Arc<[u8]>, output: u16, sender: usize) -> Self {
-        Self { id, topic, output, sender, sequence: 0, body: Body::default(), open: None, queued: 0 }
+    pub fn new(id: u64, topic: Arc<[u8]>, output: u16, sender: usize, on_misfit: Misfits) -> Self {
+        Self { id, topic, output, sender, sequence: 0, body: Body::new(on_misfit), open: None, queued: 0 }
     }
 
     /// Whether a message is being filled.

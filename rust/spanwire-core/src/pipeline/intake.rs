@@ -173,11 +173,12 @@ impl Intake {
         let mut failed = Vec::new();
         for lane in 0..self.lanes.len() {
             match self.write(lane, record, &columns, received) {
-                Err(error @ Error::Undecodable { .. }) => failed.push((lane, error)),
+                Err(error @ (Error::Undecodable { .. } | Error::Misfit { .. })) => failed.push((lane, error)),
                 other => other?,
             }
         }
-        // An output that takes the values as they are sends them, also where another cannot type them.
+        // An output that takes the values as they are sends them, also where another cannot type them, or
+        // refuses to carry as text what does not fit.
         for (lane, error) in &failed {
             self.dead_letter(*lane, error, raw, received)?;
         }
@@ -242,14 +243,25 @@ impl Intake {
         Ok(())
     }
 
-    /// Sends a record raw on one output; an error where the settings say to stop instead.
+    /// Sends a record raw on one output; an error where the settings say to stop instead. A misfit comes
+    /// here only where they say to send its record raw.
     fn dead_letter(&mut self, lane: usize, error: &Error, raw: &[u8], received: Received) -> Result<()> {
-        let Error::Undecodable { version, table, what } = error else { return Err(error.clone()) };
         let shared = &self.shared;
-        shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
-        if shared.settings.on_undecodable == OnUndecodable::Stop {
-            return Err(error.clone());
-        }
+        let (version, table, what) = match error {
+            Error::Undecodable { version, table, what } => {
+                shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
+                if shared.settings.on_undecodable == OnUndecodable::Stop {
+                    return Err(error.clone());
+                }
+                (version, table, what)
+            }
+            Error::Misfit { version, table, what, values } => {
+                shared.counters.misfits.fetch_add(*values, Ordering::Relaxed);
+                (version, table, what)
+            }
+            _ => return Err(error.clone()),
+        };
+        shared.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
         let letter = DeadLetter {
             version: RecordVersion::read_partly(version),
             table: table.clone(),

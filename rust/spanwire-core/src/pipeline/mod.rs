@@ -80,7 +80,8 @@ impl Shared {
     fn flow(&self, lane: usize, topic: Arc<[u8]>) -> Flow {
         let lane = &self.lanes[lane];
         let sender = lane.output.sender_for(&topic);
-        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, lane.number, sender)
+        let id = self.next_flow.fetch_add(1, Ordering::Relaxed);
+        Flow::new(id, topic, lane.number, sender, self.settings.on_misfit)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::envelope::Values;
+use crate::envelope::{Misfits, Values};
 use crate::error::{Error, Result};
 use crate::output::OutputSettings;
 
@@ -17,6 +17,9 @@ pub struct Settings {
     pub topic: String,
     /// What to do with a change that cannot be decoded.
     pub on_undecodable: OnUndecodable,
+    /// What becomes of a value that does not fit its column; where it is refused, its record goes raw to the
+    /// dead letters.
+    pub on_misfit: Misfits,
     /// Threads that `ZeroMQ` does its network work on.
     pub io_threads: u16,
     /// Time between two ticks; 1 s at the most.
@@ -34,6 +37,7 @@ impl Default for Settings {
             stream: String::new(),
             topic: super::DEFAULT_TOPIC.into(),
             on_undecodable: OnUndecodable::Stop,
+            on_misfit: Misfits::AsText,
             io_threads: 1,
             tick: Duration::from_secs(1),
             max_record_bytes: 256 << 20,

@@ -1,7 +1,8 @@
 //! One change in canonical form: a line of JSON that is the same in every language.
 //!
 //! Keys sorted; 64-bit integers as decimal strings, floats as the 16 hexadecimal digits of their
-//! IEEE bits, bytes as base64, timestamps with nine fraction digits, everything else as its text.
+//! IEEE bits, bytes as base64, timestamps with nine fraction digits, everything else as its text. JSON
+//! text that stands in for a value is `{"json":text}`: no typed value is an object.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -68,7 +69,12 @@ fn value(line: &mut String, value: &Value<'_>) -> Result<()> {
         Value::Float64(number) => {
             let _ = write!(line, "\"{:016x}\"", number.to_bits());
         }
-        Value::Text(text) | Value::Json(text) => string(line, text),
+        Value::Text(text) => string(line, text),
+        Value::Json(text) => {
+            line.push_str("{\"json\":");
+            string(line, text);
+            line.push('}');
+        }
         Value::Bytes(bytes) => {
             line.push('"');
             base64::encode_into(bytes, line);
