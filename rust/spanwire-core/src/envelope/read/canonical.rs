@@ -2,6 +2,7 @@
 //!
 //! Keys sorted; 64-bit integers as decimal strings, floats as the 16 hexadecimal digits of their
 //! IEEE bits, bytes as base64, timestamps with nine fraction digits, everything else as its text.
+//! `docs/canonical.md` is its definition.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -9,6 +10,8 @@ use std::fmt::Write;
 use super::{Cells, Mod, OtherPlace, Record, Value};
 use crate::envelope::{Columns, base64};
 use crate::error::Result;
+
+const NAN_BITS: u64 = 0x7FF8_0000_0000_0000;
 
 /// The canonical line of a change with typed values.
 pub fn canonical(record: &Record<'_>, change: &Mod<'_>, columns: &Columns) -> Result<String> {
@@ -65,7 +68,9 @@ fn value(line: &mut String, value: &Value<'_>) -> Result<()> {
             let _ = write!(line, "\"{number}\"");
         }
         Value::Float64(number) => {
-            let _ = write!(line, "\"{:016x}\"", number.to_bits());
+            // Not every language keeps the bits of a NaN apart, so all are written as one.
+            let bits = if number.is_nan() { NAN_BITS } else { number.to_bits() };
+            let _ = write!(line, "\"{bits:016x}\"");
         }
         Value::Text(text) | Value::Json(text) => string(line, text),
         Value::Bytes(bytes) => {
