@@ -21,7 +21,7 @@ COMMANDS: dict[str, Sequence[str]] = {
     "python": (sys.executable, str(HERE / "python" / "consume.py"), SCHEMA),
     "go": (str(BUILT / "go" / "consume"),),
     "cpp": (str(BUILT / "cpp" / "consume"),),
-    "rust": (str(BUILT / "rust" / "release" / "consume"),),
+    "rust": (str(BUILT / "rust" / "debug" / "consume"),),
     "node": ("node", str(HERE / "node" / "consume.mjs")),
     "java": ("java", "-jar", str(BUILT / "java" / "consume.jar")),
 }
@@ -29,7 +29,7 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "python": (sys.executable, str(ROOT / "examples" / "python" / "consume.py"), SCHEMA),
     "go": (str(BUILT / "go" / "example"),),
     "cpp": (str(BUILT / "cpp" / "example"),),
-    "rust": (str(BUILT / "rust" / "release" / "example"),),
+    "rust": (str(BUILT / "rust" / "debug" / "example"),),
     "node": ("node", str(ROOT / "examples" / "node" / "consume.mjs")),
     "java": ("java", "-jar", str(BUILT / "java" / "example.jar")),
 }
