@@ -23,6 +23,7 @@ STRINGS = (
     '"\x7f \u2028 \ufeff \uffff \U0001f680 \U0010ffff"',
     r'"\ud83d\ude80 \u00e9 \u6f22 \uFFFF <>& \u2029"',
     '"ünïcödé 漢字 العربية हिन्दी"',
+    '"\ufeffbegins with a byte order mark"',
     '"null"',
 )
 MISFIT_STRINGS = (r'"\ud83d"', r'"\ude80\ud83d"', r'"x\ud83dx"', "1", "true", "[]", '{"a": 1}')
