@@ -17,13 +17,15 @@ ROOT = HERE.parent.parent
 BUILT = ROOT / "target" / "interop"
 SCHEMA = str(files("spanwire") / "envelope.capnp")
 
+_JAVA = f"{BUILT}/java/classes:{BUILT}/java/lib/*"
+
 COMMANDS: dict[str, Sequence[str]] = {
     "python": (sys.executable, str(HERE / "python" / "consume.py"), SCHEMA),
     "go": (str(BUILT / "go" / "consume"),),
     "cpp": (str(BUILT / "cpp" / "consume"),),
     "rust": (str(BUILT / "rust" / "debug" / "consume"),),
     "node": ("node", str(HERE / "node" / "consume.mjs")),
-    "java": ("java", "-jar", str(BUILT / "java" / "consume.jar")),
+    "java": ("java", "-cp", f"{BUILT}/java/consumer:{_JAVA}", "Main"),
 }
 EXAMPLES: dict[str, Sequence[str]] = {
     "python": (sys.executable, str(ROOT / "examples" / "python" / "consume.py"), SCHEMA),
@@ -31,7 +33,7 @@ EXAMPLES: dict[str, Sequence[str]] = {
     "cpp": (str(BUILT / "cpp" / "example"),),
     "rust": (str(BUILT / "rust" / "debug" / "example"),),
     "node": ("node", str(ROOT / "examples" / "node" / "consume.mjs")),
-    "java": ("java", "-jar", str(BUILT / "java" / "example.jar")),
+    "java": ("java", "-cp", _JAVA, "Consume"),
 }
 LANGUAGES = os.environ.get("SPANWIRE_INTEROP", "python").split(",")
 """Those that `tests/interop/run` built; Python takes no building."""
