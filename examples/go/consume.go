@@ -56,12 +56,24 @@ func print(columns envelope.Columns, record envelope.DataChangeRecord) {
 		for i := range all.Len() {
 			// A list may be shorter than its columns: what is not there is missing.
 			if column := all.At(i); column.IsPrimaryKey() && next < keys.Len() {
-				fmt.Printf(" %s=%s", must(column.Name()), keys.At(next))
+				fmt.Printf(" %s=%v", must(column.Name()), show(keys.At(next)))
 				next++
 			}
 		}
 		fmt.Println()
 	}
+}
+
+func show(cell envelope.Value) any {
+	switch cell.Which() {
+	case envelope.Value_Which_null:
+		return "NULL"
+	case envelope.Value_Which_int64:
+		return cell.Int64()
+	case envelope.Value_Which_text:
+		return must(cell.Text())
+	}
+	return cell.Which()
 }
 
 func check(err error) {
