@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 import time
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -11,6 +12,8 @@ import pytest
 import zmq
 from interop import later
 from interop.consumers import COMMANDS, LANGUAGES, Consumer, consumers
+
+from spanwire._core import Message
 
 Frames = Sequence[bytes]
 
@@ -57,7 +60,8 @@ def columns(schema: Any, *names_and_codes: tuple[str, str]) -> bytes:
 
 def header(schema: Any, **fields: Any) -> bytes:
     """A header, its format major 1 unless said otherwise."""
-    return bytes(schema.Header.new_message(**{"formatMajor": 1, "later": b"later", **fields}).to_bytes())
+    usual = {"formatMajor": 1, "partition": bytes(16), "columnsHash": bytes(16), "later": b"later"}
+    return bytes(schema.Header.new_message(**usual | fields).to_bytes())
 
 
 def record(schema: Any, mods: Sequence[dict[str, Any]], **fields: Any) -> bytes:
@@ -138,3 +142,21 @@ def test_a_message_for_a_newer_reader_is_refused(
     [told] = consumer.err.decode().splitlines()
     assert told.startswith("consume: refused: ")
     assert said in told
+
+
+@pytest.mark.parametrize("language", [*LANGUAGES, "spanwire"])
+def test_every_nan_is_written_as_one(socket: zmq.Socket[bytes], schema: Any, language: str) -> None:
+    """Not every language keeps the bits of a NaN apart."""
+    frame = columns(schema, ("id", "int64"), ("one", "float64"), ("many", "array"))
+    new = [{"float64": 1.5}, {"array": {"float64": [0.0, 1.5]}}]
+    body = record(schema, [{"typed": {"keys": [{"int64": 5}], "newValues": new}}])
+    stand_in, strange = struct.pack("<d", 1.5), struct.pack("<Q", 0xFFF8_0000_0000_0001)
+    assert body.count(stand_in) == 2
+    message = (b"shop/", header(schema), frame, body.replace(stand_in, strange))
+    nan = "7ff8000000000000"
+    expected = line(0, keys={"id": "5"}, new={"one": nan, "many": ["0" * 16, nan]})
+    if language == "spanwire":
+        [change] = Message.decode(message).changes()
+        assert change.canonical() == expected
+    else:
+        assert run(socket, language, 1, [message]).out.decode() == expected + "\n"
