@@ -380,4 +380,5 @@ class Change:
         """One line of JSON, keys sorted: version, table, mod_type, keys, new, old. 64-bit integers
         as decimal strings, floats as the 16 hexadecimal digits of their IEEE bits, bytes as base64,
         timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text; what could
-        not be typed as {"json": text}."""
+        not be typed as {"json": text}. The same for typed and for JSON values. Defined in
+        docs/canonical.md."""
