@@ -69,7 +69,7 @@ impl fmt::Display for Error {
             }
             Self::Config { setting, what } => write!(f, "{setting}: {what}"),
             Self::Socket { at, errno, what } => write!(f, "{at}: {what} (errno {errno})"),
-            Self::Format { what } => write!(f, "not a spanwire message: {what}"),
+            Self::Format { what } => write!(f, "cannot read the message: {what}"),
             Self::Closed => f.write_str("closed"),
         }
     }
