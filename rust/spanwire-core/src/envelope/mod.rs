@@ -13,7 +13,6 @@
 
 mod arena;
 mod array;
-mod base64;
 mod body;
 mod columns;
 mod cursor;
@@ -21,7 +20,6 @@ mod dead_letter;
 mod header;
 mod object;
 pub mod read;
-mod special;
 mod tick;
 mod value;
 
