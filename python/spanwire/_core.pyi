@@ -10,6 +10,8 @@ __all__ = [
     "Message",
     "Output",
     "Partition",
+    "PartitionEvent",
+    "PartitionStart",
     "Pipeline",
     "Pushed",
     "RecordReader",
@@ -108,12 +110,14 @@ class Pipeline:
         token: str,
         *,
         dialect: Literal["googlesql", "postgresql"],
+        mode: Literal["immutable", "mutable"] = "immutable",
         epoch: int,
         start: Timestamp,
         resumed: bool = False,
         parents: Sequence[str] = ...,
     ) -> Partition:
-        """Open a partition under an epoch. `epoch`: must rise each time the partition is opened over its
+        """Open a partition under an epoch. `mode`: whether the stream's partitions are read as
+        IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
@@ -136,15 +140,25 @@ class Partition:
     def push(self, messages: Sequence[bytes]) -> Pushed:
         """Take messages of the partition's query, in order. GIL released. Blocks while an output
         with on_full="block" is full. Raises CorruptError, UndecodableError, ClosedError; after an
-        error the partition takes nothing more (open it again from its stored position)."""
+        error the partition takes nothing more (open it again from its stored position).
+
+        At a partition start or event record it pauses (`Pushed.paused`): all before it is on its way
+        out, all behind it is held, and another push is a ValueError. Do what the record asks (open the
+        new partitions; wait until the sources of a move have been read up to it), then proceed()."""
+    def proceed(self) -> Pushed:
+        """Go on behind the record that it pauses at, with what is held, up to the next such record.
+        GIL released; blocks and raises as push does. Nothing happens where it does not pause."""
     def resume(self) -> Resume:
-        """After the stream broke: where to go on. Forgets what followed the last resume token."""
+        """After the stream broke: where to go on. Forgets what followed the last resume token, of
+        what is held too. A pause stays: proceed() is still to be called, before or after."""
     def restart(self) -> Timestamp:
-        """As resume, but forgets the token too: query afresh from this start_timestamp (inclusive)."""
+        """As resume, but forgets the token too, and with it all that is held and the pause: query
+        afresh from this start_timestamp (inclusive). The record it paused at comes again."""
     def end_of_stream(self) -> None:
         """The query ended cleanly: CorruptError if that left a value half read."""
     def finish(self, end: Timestamp | None = None) -> None:
-        """It has ended: in children, or (end given) at the requested end timestamp."""
+        """It has ended: in children, at its end record, or (end given) at the requested end timestamp.
+        ValueError while it is paused."""
     def release(self) -> None:
         """Given up under this epoch, not ended: it leaves the ticks."""
     @property
@@ -167,9 +181,18 @@ class Pushed:
     @property
     def heartbeat(self) -> Timestamp | None: ...  # the last one
     @property
-    def last(self) -> Timestamp | None: ...  # the newest timestamp seen: data, heartbeat or child record
+    def last(self) -> Timestamp | None: ...  # the newest timestamp seen, of whatever record
     @property
     def children(self) -> list[ChildPartitions]: ...
+    @property
+    def paused(self) -> bool:
+        """It pauses at a partition start or event record, and holds what was read behind it."""
+    @property
+    def starts(self) -> list[PartitionStart]: ...
+    @property
+    def end(self) -> Timestamp | None: ...  # the end record's timestamp, where it was met
+    @property
+    def event(self) -> PartitionEvent | None: ...  # the one that it pauses at
 
 @final
 class ChildPartitions:
@@ -184,6 +207,30 @@ class ChildPartitions:
         """(token, parent tokens); parents are [] for the initial query."""
 
 @final
+class PartitionStart:
+    """A partition start record. Frozen."""
+
+    @property
+    def start(self) -> Timestamp: ...
+    @property
+    def record_sequence(self) -> str: ...
+    @property
+    def tokens(self) -> list[str]: ...
+
+@final
+class PartitionEvent:
+    """A partition event record. Frozen."""
+
+    @property
+    def commit_timestamp(self) -> Timestamp: ...
+    @property
+    def record_sequence(self) -> str: ...
+    @property
+    def sources(self) -> list[str]: ...  # tokens of the partitions that keys came from
+    @property
+    def destinations(self) -> list[str]: ...  # tokens of the partitions that keys went to
+
+@final
 class Resume:
     """Where to go on. Frozen."""
 
@@ -196,11 +243,17 @@ class Resume:
 class RecordReader:
     """Reads a query's messages into plain records and sends nothing: the initial query, tests, tools."""
 
-    def __new__(cls, dialect: Literal["googlesql", "postgresql"]) -> Self: ...
+    def __new__(
+        cls,
+        dialect: Literal["googlesql", "postgresql"],
+        mode: Literal["immutable", "mutable"] = "immutable",
+    ) -> Self: ...
     def read(self, messages: Sequence[bytes]) -> list[dict[str, Any]]:
-        """One dict a record: {"data_change_record": {...}}, {"heartbeat_record": {...}} or
-        {"child_partitions_record": {...}}, fields as Spanner names them; timestamps as Timestamp,
-        keys, new_values and old_values as the JSON text that Spanner sent."""
+        """One dict a record: {"data_change_record": {...}}, {"heartbeat_record": {...}},
+        {"child_partitions_record": {...}} or, in mutable mode, {"partition_start_record": {...}},
+        {"partition_end_record": {...}}, {"partition_event_record": {...}}; fields as Spanner names
+        them; timestamps as Timestamp; keys, new_values and old_values as JSON text, as Spanner sent
+        it. Data change records have the same fields in both modes."""
 
 def reassemble(messages: Sequence[bytes]) -> list[bytes]:
     """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""

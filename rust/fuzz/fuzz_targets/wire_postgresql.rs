@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use spanwire_core::change::Record;
-use spanwire_core::wire::{self, Dialect, RecordReader, ResultSetReader};
+use spanwire_core::wire::{self, Shape, RecordReader, ResultSetReader};
 
 fn read(records: &mut RecordReader, row: &[u8]) {
     let _ = records.read_each(row, &mut |read| {
@@ -15,7 +15,7 @@ fn read(records: &mut RecordReader, row: &[u8]) {
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut records = RecordReader::new(Dialect::PostgreSql);
+    let mut records = RecordReader::new(Shape::PostgreSql);
     let _ = ResultSetReader::new(1 << 20).message(bytes, &mut |row| {
         read(&mut records, row);
         Ok(())

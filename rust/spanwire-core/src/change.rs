@@ -41,7 +41,12 @@ pub enum Record<'a> {
     Heartbeat(Timestamp),
     /// The partition splits, merges, or (initial query) is where the stream starts.
     Children(ChildPartitionsRecord<'a>),
-    // MUTABLE_KEY_RANGE adds partition start, end and event records here.
+    /// New partitions to be read (`MUTABLE_KEY_RANGE`).
+    PartitionStart(PartitionStartRecord<'a>),
+    /// The partition's last record (`MUTABLE_KEY_RANGE`).
+    PartitionEnd(PartitionEndRecord<'a>),
+    /// Keys moved into the partition or out of it (`MUTABLE_KEY_RANGE`).
+    PartitionEvent(PartitionEventRecord<'a>),
 }
 
 /// Rows of one table changed in one transaction. Slices of columns and mods live in the
@@ -86,6 +91,9 @@ pub enum ColumnTypes<'a> {
     GoogleSql(&'a [u8]),
     /// A JSON array of objects.
     PostgreSql(&'a [u8]),
+    /// The stretch of a `google.spanner.v1.ChangeStreamRecord.DataChangeRecord` that holds all its
+    /// `column_metadata` fields, with their tags; should other fields lie between them, those too.
+    ChangeStreamRecord(&'a [u8]),
 }
 
 /// One column of a record, parsed.
@@ -197,6 +205,44 @@ pub struct ChildPartition<'a> {
     pub token: Cow<'a, str>,
     /// Empty for a partition of the initial query.
     pub parent_partition_tokens: Vec<Cow<'a, str>>,
+}
+
+/// New partitions, to be read from a timestamp on.
+#[derive(Debug, Clone)]
+pub struct PartitionStartRecord<'a> {
+    /// Read each of them from here.
+    pub start_timestamp: Timestamp,
+    /// Order among records of one timestamp.
+    pub record_sequence: Cow<'a, str>,
+    /// The tokens to query with.
+    pub partition_tokens: Vec<Cow<'a, str>>,
+}
+
+/// The end of a partition.
+#[derive(Debug, Clone)]
+pub struct PartitionEndRecord<'a> {
+    /// None of its changes is younger.
+    pub end_timestamp: Timestamp,
+    /// Order among records of one timestamp.
+    pub record_sequence: Cow<'a, str>,
+    /// The partition's own token.
+    pub partition_token: Cow<'a, str>,
+}
+
+/// Keys that moved between partitions. What moved in must wait until the partitions it came from
+/// have been read up to the commit timestamp, if changes of a key are to stay in order.
+#[derive(Debug, Clone)]
+pub struct PartitionEventRecord<'a> {
+    /// When they moved.
+    pub commit_timestamp: Timestamp,
+    /// Order among records of one timestamp.
+    pub record_sequence: Cow<'a, str>,
+    /// The partition's own token.
+    pub partition_token: Cow<'a, str>,
+    /// Tokens of the partitions that keys came from (`move_in_events`).
+    pub sources: Vec<Cow<'a, str>>,
+    /// Tokens of the partitions that keys went to (`move_out_events`).
+    pub destinations: Vec<Cow<'a, str>>,
 }
 
 impl Timestamp {

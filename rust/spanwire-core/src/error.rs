@@ -41,6 +41,8 @@ pub enum Error {
         /// What is wrong.
         what: String,
     },
+    /// The partition waits at a partition start or event record, and holds what was read behind it.
+    Paused,
     /// The pipeline or partition was closed, or stopped by an earlier error.
     Closed,
 }
@@ -69,7 +71,10 @@ impl fmt::Display for Error {
             }
             Self::Config { setting, what } => write!(f, "{setting}: {what}"),
             Self::Socket { at, errno, what } => write!(f, "{at}: {what} (errno {errno})"),
-            Self::Format { what } => write!(f, "not a spanwire message: {what}"),
+            Self::Format { what } => write!(f, "cannot read the message: {what}"),
+            Self::Paused => f.write_str(
+                "the partition is paused at a partition start or event record: call proceed() first",
+            ),
             Self::Closed => f.write_str("closed"),
         }
     }

@@ -4,12 +4,16 @@
 //! and what stands behind a backslash is looked at only when a string is unescaped. Depth is
 //! limited to [`MAX_DEPTH`]. Nothing here panics, whatever the text.
 
+mod special;
 mod string;
 mod token;
+mod write;
 
 use std::fmt;
 
+pub(crate) use special::special;
 pub use string::RawStr;
+pub use write::{write_number, write_string};
 
 /// How deep objects and arrays may nest.
 pub const MAX_DEPTH: u32 = 128;

@@ -6,8 +6,9 @@
 //! wire ▶ dedup ▶ envelope ▶ output        (pipeline joins them)
 //! ```
 //!
-//! `change`, `error` and `json` are known to all of them; none of the four knows its neighbour.
+//! `change`, `error`, `json` and `base64` are known to all of them; none of the four knows its neighbour.
 
+mod base64;
 pub mod change;
 pub mod dedup;
 pub mod envelope;

@@ -1,6 +1,7 @@
 //! Reading records allocates nothing per change: counted, not assumed.
 
 mod support {
+    pub mod change_streams;
     pub mod rows;
     pub mod values;
 }
@@ -9,8 +10,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 use spanwire_core::change::Record;
-use spanwire_core::wire::{Dialect, RecordReader, ResultSetReader};
+use spanwire_core::wire::{RecordReader, ResultSetReader, Shape};
 
+use support::change_streams;
 use support::rows::{data_fields, data_row, postgresql_data};
 use support::values::{field, list, text};
 
@@ -48,12 +50,16 @@ fn once_the_scratch_space_has_grown_nothing_is_allocated() {
     let mut fields = data_fields();
     fields[6] = list(vec![list([text("{}"), text("{}"), text("{}")]); 100]);
     let mods = format!("[{}]", vec![r#"{"keys":{},"new_values":{},"old_values":{}}"#; 100].join(","));
-    for (dialect, row) in
-        [(Dialect::GoogleSql, data_row(&fields)), (Dialect::PostgreSql, postgresql_data("mods", Some(&mods)))]
-    {
+    let mut messages = change_streams::data_fields();
+    messages[6] = messages[6].repeat(100);
+    for (shape, row) in [
+        (Shape::GoogleSql, data_row(&fields)),
+        (Shape::PostgreSql, postgresql_data("mods", Some(&mods))),
+        (Shape::ChangeStreamRecord, change_streams::row(&change_streams::data(&messages)).encode()),
+    ] {
         let message: Vec<u8> = (0..50).flat_map(|_| field(2, &row)).collect();
         let mut chunks = ResultSetReader::new(1 << 20);
-        let mut records = RecordReader::new(dialect);
+        let mut records = RecordReader::new(shape);
         let mut changes = 0;
         let mut pass = || {
             let before = COUNT.get();

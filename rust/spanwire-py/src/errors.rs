@@ -1,5 +1,6 @@
 //! Rust errors become the tree in `spanwire/errors.py`: defined there, raised here.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyType};
@@ -13,6 +14,9 @@ pub fn raise(py: Python<'_>, error: &Error) -> PyErr {
 }
 
 fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    if let Error::Paused = error {
+        return Ok(PyValueError::new_err(error.to_string())); // wrong use, not something that went wrong
+    }
     let fields = PyDict::new(py);
     let class = match error {
         Error::Corrupt { .. } => "CorruptError",

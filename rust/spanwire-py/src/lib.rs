@@ -35,7 +35,7 @@ mod _core {
     #[pymodule_export]
     use crate::output::Output;
     #[pymodule_export]
-    use crate::partition::{ChildPartitions, Partition, Pushed, Resume};
+    use crate::partition::{ChildPartitions, Partition, PartitionEvent, PartitionStart, Pushed, Resume};
     #[pymodule_export]
     use crate::pipeline::Pipeline;
     #[pymodule_export]

@@ -21,17 +21,26 @@ impl Partition {
     }
 
     /// Take messages of the partition's query, in order. Blocks while an output with
-    /// on_full="block" is full. After an error the partition takes nothing more.
+    /// on_full="block" is full. After an error the partition takes nothing more. ValueError while
+    /// it is paused.
     fn push(&self, py: Python<'_>, messages: Vec<PyBackedBytes>) -> PyResult<Pushed> {
         detached(py, || self.0.push(&messages)).map(Pushed)
     }
 
-    /// After the stream broke: where to go on. Forgets what followed the last resume token.
+    /// Go on behind the record that it pauses at, up to the next such record. Nothing happens where
+    /// it does not pause.
+    fn proceed(&self, py: Python<'_>) -> PyResult<Pushed> {
+        detached(py, || self.0.proceed()).map(Pushed)
+    }
+
+    /// After the stream broke: where to go on. Forgets what followed the last resume token, of what
+    /// is held too. A pause stays: proceed() is still to be called.
     fn resume(&self, py: Python<'_>) -> Resume {
         Resume(py.detach(|| self.0.resume()))
     }
 
-    /// As resume, but forgets the token too: query afresh from this start_timestamp (inclusive).
+    /// As resume, but forgets the token too, and with it all that is held and the pause: query
+    /// afresh from this start_timestamp (inclusive).
     fn restart(&self, py: Python<'_>) -> Timestamp {
         Timestamp(py.detach(|| self.0.restart()))
     }
@@ -41,7 +50,8 @@ impl Partition {
         detached(py, || self.0.end_of_stream())
     }
 
-    /// It has ended: in children, or (end given) at the requested end timestamp.
+    /// It has ended: in children, at its end record, or (end given) at the requested end timestamp.
+    /// ValueError while it is paused.
     #[pyo3(signature = (end=None))]
     fn finish(&self, py: Python<'_>, end: Option<Timestamp>) -> PyResult<()> {
         detached(py, || self.0.finish(end.map(|end| end.0)))
@@ -95,7 +105,7 @@ impl Pushed {
         self.0.heartbeat.map(Timestamp)
     }
 
-    /// The newest timestamp seen: data, heartbeat or child record.
+    /// The newest timestamp seen, of whatever record.
     #[getter]
     fn last(&self) -> Option<Timestamp> {
         self.0.last.map(Timestamp)
@@ -104,6 +114,29 @@ impl Pushed {
     #[getter]
     fn children(&self) -> Vec<ChildPartitions> {
         self.0.children.iter().cloned().map(ChildPartitions).collect()
+    }
+
+    /// It pauses at a partition start or event record, and holds what was read behind it.
+    #[getter]
+    fn paused(&self) -> bool {
+        self.0.paused
+    }
+
+    #[getter]
+    fn starts(&self) -> Vec<PartitionStart> {
+        self.0.starts.iter().cloned().map(PartitionStart).collect()
+    }
+
+    /// The end record's timestamp, where it was met.
+    #[getter]
+    fn end(&self) -> Option<Timestamp> {
+        self.0.end.map(Timestamp)
+    }
+
+    /// The partition event record that it pauses at.
+    #[getter]
+    fn event(&self) -> Option<PartitionEvent> {
+        self.0.event.clone().map(PartitionEvent)
     }
 }
 
@@ -128,6 +161,59 @@ impl ChildPartitions {
     #[getter]
     fn partitions(&self) -> Vec<(String, Vec<String>)> {
         self.0.partitions.clone()
+    }
+}
+
+/// A partition start record.
+#[pyclass(frozen, module = "spanwire._core")]
+pub struct PartitionStart(pipeline::PartitionStart);
+
+#[pymethods]
+impl PartitionStart {
+    /// Read each of the partitions from here.
+    #[getter]
+    fn start(&self) -> Timestamp {
+        Timestamp(self.0.start)
+    }
+
+    #[getter]
+    fn record_sequence(&self) -> &str {
+        &self.0.record_sequence
+    }
+
+    #[getter]
+    fn tokens(&self) -> Vec<String> {
+        self.0.tokens.clone()
+    }
+}
+
+/// A partition event record.
+#[pyclass(frozen, module = "spanwire._core")]
+pub struct PartitionEvent(pipeline::PartitionEvent);
+
+#[pymethods]
+impl PartitionEvent {
+    /// When keys moved.
+    #[getter]
+    fn commit_timestamp(&self) -> Timestamp {
+        Timestamp(self.0.commit_timestamp)
+    }
+
+    #[getter]
+    fn record_sequence(&self) -> &str {
+        &self.0.record_sequence
+    }
+
+    /// Tokens of the partitions that keys came from.
+    #[getter]
+    fn sources(&self) -> Vec<String> {
+        self.0.sources.clone()
+    }
+
+    /// Tokens of the partitions that keys went to.
+    #[getter]
+    fn destinations(&self) -> Vec<String> {
+        self.0.destinations.clone()
     }
 }
 

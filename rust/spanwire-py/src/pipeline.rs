@@ -13,7 +13,7 @@ use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 use crate::errors::{detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
-use crate::records::dialect;
+use crate::records::shape;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -70,19 +70,20 @@ impl Pipeline {
     }
 
     /// Open a partition under an epoch.
-    #[pyo3(signature = (token, *, dialect, epoch, start, resumed=false, parents=Vec::new()))]
+    #[pyo3(signature = (token, *, dialect, mode="immutable", epoch, start, resumed=false, parents=Vec::new()))]
     fn partition(
         &self,
         py: Python<'_>,
         token: String,
         dialect: &str,
+        mode: &str,
         epoch: u64,
         start: Timestamp,
         resumed: bool,
         parents: Vec<String>,
     ) -> PyResult<Partition> {
-        let dialect = self::dialect(py, dialect)?;
-        let settings = PartitionSettings { token, dialect, epoch, start: start.0, resumed, parents };
+        let shape = shape(py, dialect, mode)?;
+        let settings = PartitionSettings { token, shape, epoch, start: start.0, resumed, parents };
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 

@@ -1,10 +1,12 @@
 //! `RecordReader` and `reassemble`: what a query returns, without sending anything.
 
+use std::borrow::Cow;
+
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
 use pyo3::types::{PyBytes, PyDict, PyList};
 use spanwire_core::change::{Column, Record, Type, TypeAnnotation};
-use spanwire_core::wire::{self, Dialect, ResultSetReader};
+use spanwire_core::wire::{self, ResultSetReader, Shape};
 
 use crate::errors::{OrRaise, raise};
 use crate::timestamp::Timestamp;
@@ -19,28 +21,30 @@ pub struct RecordReader {
     records: wire::RecordReader,
 }
 
-/// The dialect of a name.
-pub fn dialect(py: Python<'_>, name: &str) -> PyResult<Dialect> {
-    match name {
-        "googlesql" => Ok(Dialect::GoogleSql),
-        "postgresql" => Ok(Dialect::PostgreSql),
-        other => Err(raise(
-            py,
-            &spanwire_core::Error::Config {
-                setting: "dialect",
-                what: format!("must be \"googlesql\" or \"postgresql\", is {other:?}"),
-            },
-        )),
+/// The shape in which records arrive, by the dialect and the mode of partitions.
+pub fn shape(py: Python<'_>, dialect: &str, mode: &str) -> PyResult<Shape> {
+    let wrong = |setting, what| Err(raise(py, &spanwire_core::Error::Config { setting, what }));
+    let immutable = match dialect {
+        "googlesql" => Shape::GoogleSql,
+        "postgresql" => Shape::PostgreSql,
+        other => {
+            return wrong("dialect", format!("must be \"googlesql\" or \"postgresql\", is {other:?}"));
+        }
+    };
+    match mode {
+        "immutable" => Ok(immutable),
+        "mutable" => Ok(Shape::ChangeStreamRecord),
+        other => wrong("mode", format!("must be \"immutable\" or \"mutable\", is {other:?}")),
     }
 }
 
 #[pymethods]
 impl RecordReader {
     #[new]
-    #[pyo3(signature = (dialect))]
-    fn new(py: Python<'_>, dialect: &str) -> PyResult<Self> {
-        let dialect = self::dialect(py, dialect)?;
-        Ok(Self { chunks: ResultSetReader::new(MAX_RECORD_BYTES), records: wire::RecordReader::new(dialect) })
+    #[pyo3(signature = (dialect, mode="immutable"))]
+    fn new(py: Python<'_>, dialect: &str, mode: &str) -> PyResult<Self> {
+        let shape = shape(py, dialect, mode)?;
+        Ok(Self { chunks: ResultSetReader::new(MAX_RECORD_BYTES), records: wire::RecordReader::new(shape) })
     }
 
     /// One dict a record, fields as Spanner names them.
@@ -134,11 +138,44 @@ fn to_dict<'py>(py: Python<'py>, record: &Record<'_>) -> PyResult<Bound<'py, PyD
             fields.set_item("child_partitions", partitions)?;
             "child_partitions_record"
         }
+        Record::PartitionStart(start) => {
+            fields.set_item("start_timestamp", Timestamp(start.start_timestamp))?;
+            fields.set_item("record_sequence", &*start.record_sequence)?;
+            let tokens: Vec<&str> = start.partition_tokens.iter().map(|token| &**token).collect();
+            fields.set_item("partition_tokens", tokens)?;
+            "partition_start_record"
+        }
+        Record::PartitionEnd(end) => {
+            fields.set_item("end_timestamp", Timestamp(end.end_timestamp))?;
+            fields.set_item("record_sequence", &*end.record_sequence)?;
+            fields.set_item("partition_token", &*end.partition_token)?;
+            "partition_end_record"
+        }
+        Record::PartitionEvent(event) => {
+            fields.set_item("commit_timestamp", Timestamp(event.commit_timestamp))?;
+            fields.set_item("record_sequence", &*event.record_sequence)?;
+            fields.set_item("partition_token", &*event.partition_token)?;
+            let sources = move_dicts(py, "source_partition_token", &event.sources)?;
+            fields.set_item("move_in_events", sources)?;
+            let destinations = move_dicts(py, "destination_partition_token", &event.destinations)?;
+            fields.set_item("move_out_events", destinations)?;
+            "partition_event_record"
+        }
         _ => "unknown_record",
     };
     let dict = PyDict::new(py);
     dict.set_item(name, fields)?;
     Ok(dict)
+}
+
+fn move_dicts<'py>(py: Python<'py>, name: &str, tokens: &[Cow<'_, str>]) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for token in tokens {
+        let item = PyDict::new(py);
+        item.set_item(name, &**token)?;
+        list.append(item)?;
+    }
+    Ok(list)
 }
 
 /// A column as a dict: name, type, is_primary_key, ordinal_position.

@@ -1,7 +1,7 @@
 //! Reads JSON text from left to right, for the writer of values: what it meets is written at
 //! once, so there is no tree, and nothing is looked at twice but the text of a string.
 
-use super::special::special;
+use crate::json::special;
 
 /// Arrays and objects in each other deeper than this are broken JSON to us.
 const MAX_DEPTH: u32 = 128;

@@ -5,8 +5,8 @@
 
 use super::arena::{Arena, Pointer};
 use super::array::Elems;
-use super::base64;
 use super::cursor::{Broken, Cursor};
+use crate::base64;
 use crate::change::{Timestamp, Type, TypeAnnotation, TypeCode};
 
 /// How a column's values are written.

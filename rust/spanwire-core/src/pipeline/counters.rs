@@ -27,9 +27,13 @@ pub struct Counters {
 
 impl Counters {
     /// Counts a push.
-    pub fn pushed(&self, pushed: &Pushed, bytes: usize) {
+    pub fn pushed(&self, bytes: usize) {
         self.pushes.fetch_add(1, Relaxed);
         self.bytes.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// Counts what it met, or what was met behind a pause.
+    pub fn met(&self, pushed: &Pushed) {
         self.records.fetch_add(pushed.records, Relaxed);
         self.changes.fetch_add(pushed.changes, Relaxed);
         self.duplicates.fetch_add(pushed.duplicates, Relaxed);

@@ -23,8 +23,12 @@ const TICKS: u64 = u64::MAX;
 /// Every flow's head is told once in so many ticks, also of one that rests: a tick may be lost, too.
 const ROUND: u64 = 16;
 
-/// In so many ticks the end of a partition is told: two rounds, so that each head is told after it.
+/// In so many ticks the end of a partition is told, and a move into it: two rounds, so that each
+/// head is told after it.
 const ENDS: u64 = 2 * ROUND;
+
+/// Moves told of one partition in one tick at the most, lest ticks grow without bounds.
+const MOST_MOVES: usize = 1_024;
 
 /// Who a sender is, for its ticks.
 #[derive(Debug, Clone)]
@@ -70,9 +74,30 @@ struct Progress {
     position: Option<Timestamp>,
     parents: Vec<[u8; 16]>,
     children: Vec<[u8; 16]>,
+    /// Into it, the newest last.
+    moves: Vec<ToldMove>,
     state: PartitionState,
     /// Ticks that told of its end.
     ends_told: u64,
+}
+
+#[derive(Debug)]
+struct ToldMove {
+    step: envelope::Move,
+    /// Ticks that told of it.
+    told: u64,
+}
+
+impl Progress {
+    /// Keys have moved in. The same may be said again, when a partition is read again.
+    fn moved(&mut self, moves: &[envelope::Move]) {
+        for step in moves {
+            self.moves.retain(|known| known.step != *step);
+            self.moves.push(ToldMove { step: step.clone(), told: 0 });
+        }
+        let excess = self.moves.len().saturating_sub(MOST_MOVES);
+        self.moves.drain(..excess);
+    }
 }
 
 impl Heads {
@@ -88,6 +113,7 @@ impl Heads {
                 position: None,
                 parents: parents.clone(),
                 children: Vec::new(),
+                moves: Vec::new(),
                 state: PartitionState::Live,
                 ends_told: 0,
             };
@@ -97,6 +123,10 @@ impl Heads {
         {
             match &mark.what {
                 What::Position(position) => progress.position = Some(*position),
+                What::Paused { position, moves } => {
+                    progress.position = progress.position.max(*position);
+                    progress.moved(moves);
+                }
                 What::Ended { position, children } => {
                     progress.position = progress.position.max(*position);
                     progress.children.clone_from(children);
@@ -141,19 +171,23 @@ impl Heads {
                 parents: progress.parents.clone(),
                 state: progress.state,
                 children: progress.children.clone(),
-                moves: Vec::new(),
+                moves: progress.moves.iter().map(|told| told.step.clone()).collect(),
             })
             .collect()
     }
 
-    /// Forgets what ended once it was told often enough: a tick may be lost, too. With it go its
-    /// flows, whose last heads are told until then.
-    fn forget_ended(&mut self) {
+    /// Forgets what ended and what moved once it was told often enough: a tick may be lost, too. With
+    /// what ended go its flows, whose last heads are told until then.
+    fn forget_told(&mut self) {
         let partitions = &mut self.partitions;
         let before = partitions.len();
         partitions.retain(|_, progress| {
             let ended = !matches!(progress.state, PartitionState::Live);
             progress.ends_told += u64::from(ended);
+            progress.moves.retain_mut(|known| {
+                known.told += 1;
+                known.told < ENDS
+            });
             progress.ends_told < ENDS
         });
         if partitions.len() != before {
@@ -218,12 +252,13 @@ impl Companion for Heads {
             changes: 0,
         });
         self.sequence += 1;
-        self.forget_ended();
+        self.forget_told();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::mark::Handed;
     use super::*;
 
     fn message(sequence: u64) -> Message {
@@ -274,5 +309,36 @@ mod tests {
         assert_eq!(told(&mut heads), [(0, 1)]);
         let round: Vec<_> = (0..ROUND).flat_map(|_| told(&mut heads)).collect();
         assert_eq!(round, [(1, 1)]);
+    }
+
+    #[test]
+    fn moves_are_told_for_two_rounds_and_each_once_a_tick() {
+        let mut heads = heads();
+        let handed = Arc::new(Handed::new(std::iter::once(true)));
+        let mut reach =
+            |heads: &mut Heads, what| heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
+        let at = |seconds| Timestamp { seconds, nanos: 0 };
+        let step =
+            |seconds, source| envelope::Move { at: at(seconds), source: [source; 16], destination: [7; 16] };
+        let moved = |moves: &[envelope::Move]| What::Paused { position: Some(at(4)), moves: moves.to_vec() };
+        let moves = |heads: &mut Heads| {
+            let mut out = Vec::new();
+            heads.tick(&mut out);
+            let partition = Tick::decode(&out[0].body).unwrap().partitions.remove(0);
+            assert_eq!(partition.position, Some(at(4)));
+            partition.moves
+        };
+        reach(&mut heads, What::Started { starts_at: at(1), parents: Vec::new() });
+        reach(&mut heads, moved(&[step(5, 1), step(5, 2)]));
+        assert_eq!(moves(&mut heads), [step(5, 1), step(5, 2)]);
+        reach(&mut heads, moved(&[step(5, 1)])); // read again
+        for _ in 1..ENDS {
+            assert_eq!(moves(&mut heads), [step(5, 2), step(5, 1)]);
+        }
+        assert_eq!(moves(&mut heads), [step(5, 1)]);
+        assert_eq!(moves(&mut heads), []);
+        let many: Vec<_> = (0..2_000).map(|second| step(second, 1)).collect();
+        reach(&mut heads, moved(&many));
+        assert_eq!(moves(&mut heads), many[many.len() - MOST_MOVES..]);
     }
 }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 
-use crate::change::{ChildPartitionsRecord, DataChangeRecord, Record, RecordVersion, Timestamp};
+use crate::change::{DataChangeRecord, Record, RecordVersion, Timestamp};
 use crate::dedup::Window;
 use crate::envelope::{Columns, DeadLetter, partition_hash};
 use crate::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::output::{Enqueued, Message, Room};
 
 use super::Shared;
 use super::flow::{Flow, Origin, Received};
+use super::owned::{Children, PartitionEvent, PartitionStart};
 use super::settings::OnUndecodable;
 use super::shapes::Shapes;
 
@@ -38,7 +39,7 @@ pub struct Intake {
     complete: Option<Timestamp>,
     /// The newest timestamp seen, of whatever record.
     last: Option<Timestamp>,
-    /// Children named so far.
+    /// Children named so far, by child partitions records or partition start records.
     pub children: Vec<[u8; 16]>,
 }
 
@@ -57,34 +58,14 @@ pub struct Pushed {
     pub last: Option<Timestamp>,
     /// Child partition records.
     pub children: Vec<Children>,
-}
-
-/// A child partitions record, owned.
-#[derive(Debug, Clone)]
-pub struct Children {
-    /// Read each child from here.
-    pub start: Timestamp,
-    /// Order among records of one timestamp.
-    pub record_sequence: String,
-    /// Token and parents' tokens.
-    pub partitions: Vec<(String, Vec<String>)>,
-}
-
-impl From<&ChildPartitionsRecord<'_>> for Children {
-    fn from(record: &ChildPartitionsRecord<'_>) -> Self {
-        Self {
-            start: record.start_timestamp,
-            record_sequence: record.record_sequence.to_string(),
-            partitions: record
-                .child_partitions
-                .iter()
-                .map(|child| {
-                    let parents = child.parent_partition_tokens.iter().map(ToString::to_string).collect();
-                    (child.token.to_string(), parents)
-                })
-                .collect(),
-        }
-    }
+    /// Partition start records.
+    pub starts: Vec<PartitionStart>,
+    /// The end of the partition, where its end record was met.
+    pub end: Option<Timestamp>,
+    /// The partition event record that it pauses at, if it is one.
+    pub event: Option<PartitionEvent>,
+    /// It pauses at a partition start or event record: what was read behind it is held.
+    pub paused: bool,
 }
 
 impl Intake {
@@ -133,17 +114,43 @@ impl Intake {
             }
             Record::Children(children) => {
                 self.last = self.last.max(Some(children.start_timestamp));
-                for child in &children.child_partitions {
-                    let id = partition_hash(&child.token);
-                    if !self.children.contains(&id) {
-                        self.children.push(id);
-                    }
-                }
+                children.child_partitions.iter().for_each(|child| self.child(&child.token));
                 pushed.children.push(children.into());
+            }
+            Record::PartitionStart(start) => {
+                self.reach(start.start_timestamp);
+                start.partition_tokens.iter().for_each(|token| self.child(token));
+                pushed.starts.push(start.into());
+                pushed.paused = true;
+            }
+            Record::PartitionEvent(event) => {
+                self.reach(event.commit_timestamp);
+                pushed.event = Some(event.into());
+                pushed.paused = true;
+            }
+            Record::PartitionEnd(end) => {
+                self.reach(end.end_timestamp);
+                pushed.end = Some(end.end_timestamp);
             }
         }
         pushed.last = self.last;
         Ok(())
+    }
+
+    /// A record of this timestamp has come. A partition returns its records in commit order: what
+    /// was seen before a newer one is complete now.
+    fn reach(&mut self, timestamp: Timestamp) {
+        if self.last.is_none_or(|last| timestamp > last) {
+            self.complete = self.complete.max(self.last);
+            self.last = Some(timestamp);
+        }
+    }
+
+    fn child(&mut self, token: &str) {
+        let id = partition_hash(token);
+        if !self.children.contains(&id) {
+            self.children.push(id);
+        }
     }
 
     fn data(
@@ -155,11 +162,7 @@ impl Intake {
     ) -> Result<()> {
         let commit = record.commit_timestamp;
         let mods = record.mods.len() as u64;
-        if self.last.is_none_or(|last| commit > last) {
-            // A partition returns its records in commit order: what was seen is complete now.
-            self.complete = self.complete.max(self.last);
-            self.last = Some(commit);
-        }
+        self.reach(commit);
         if self.window.contains(commit, &record.server_transaction_id, &record.record_sequence) {
             pushed.records += 1;
             pushed.duplicates += mods;

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::change::Timestamp;
+use crate::envelope::Move;
 
 /// Something a partition says behind its data.
 #[derive(Debug)]
@@ -35,6 +36,14 @@ pub enum What {
     },
     /// All its changes up to here lie before this mark.
     Position(Timestamp),
+    /// It pauses. Told at every pause, whatever waits in the queue: another partition may wait for
+    /// this very position, and this one for the other.
+    Paused {
+        /// All its changes up to here lie before this mark.
+        position: Option<Timestamp>,
+        /// The moves that it pauses for.
+        moves: Vec<Move>,
+    },
     /// It has ended: nothing follows.
     Ended {
         /// Where.
@@ -113,6 +122,7 @@ impl Mark {
         let mut state = self.handed.state.lock().unwrap_or_else(PoisonError::into_inner);
         match self.what {
             What::Position(position) => state.0 = state.0.max(Some(position)),
+            What::Paused { position, .. } => state.0 = state.0.max(position),
             What::Ended { position, .. } => *state = (state.0.max(position), true),
             What::Started { .. } | What::Released => {}
         }

@@ -9,8 +9,10 @@
 mod counters;
 mod flow;
 mod heads;
+mod held;
 mod intake;
 mod mark;
+mod owned;
 mod partition;
 mod settings;
 mod shapes;
@@ -25,7 +27,8 @@ use crate::error::Result;
 use crate::output::{Context, Output, Pool};
 
 pub use counters::Counters;
-pub use intake::{Children, Pushed};
+pub use intake::Pushed;
+pub use owned::{Children, PartitionEvent, PartitionStart};
 pub use partition::{Partition, PartitionSettings, Resume};
 pub use settings::{Batch, Lane, MAX_BATCH_BYTES, OnUndecodable, Settings};
 pub use topic::DEFAULT as DEFAULT_TOPIC;

@@ -6,15 +6,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::change::Timestamp;
 use crate::dedup::Window;
-use crate::envelope::partition_hash;
+use crate::envelope::{Move, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Flush, Message, OnFull, Room};
-use crate::wire::{Dialect, RecordReader, ResultSetReader};
+use crate::wire::{RecordReader, ResultSetReader, Shape};
 
 use super::Shared;
 use super::flow::{Origin, Received};
+use super::held::Held;
 use super::intake::{Intake, Pushed};
 use super::mark::{Handed, Mark, What};
+use super::owned::PartitionEvent;
 
 /// At the most so often a position is marked while data flows: each mark closes the open messages.
 const MARK_EVERY: Duration = Duration::from_millis(50);
@@ -25,7 +27,7 @@ pub struct PartitionSettings {
     /// Spanner's token.
     pub token: String,
     /// The shape of its records.
-    pub dialect: Dialect,
+    pub shape: Shape,
     /// This ownership's number.
     pub epoch: u64,
     /// Where reading starts (inclusive).
@@ -54,6 +56,7 @@ struct State {
     reader: ResultSetReader,
     records: RecordReader,
     intake: Intake,
+    held: Held,
     start: Timestamp,
     marked: Option<Timestamp>,
     marked_at: Instant,
@@ -63,6 +66,8 @@ struct State {
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
 enum Phase {
     Open,
+    /// It waits for [`Partition::proceed`].
+    Paused,
     /// An error stopped it, or it ended: it takes nothing more.
     Done,
 }
@@ -86,8 +91,9 @@ impl Partition {
         let window = if settings.resumed { Window::after(settings.start) } else { Window::default() };
         let state = State {
             reader: ResultSetReader::new(shared.settings.max_record_bytes),
-            records: RecordReader::new(settings.dialect),
+            records: RecordReader::new(settings.shape),
             intake: Intake::new(Arc::clone(&shared), origin.clone(), window),
+            held: Held::default(),
             start: settings.start,
             marked: None,
             marked_at: Instant::now(),
@@ -122,34 +128,62 @@ impl Partition {
 
     /// Takes messages of the partition's query, in order. Waits while an output that blocks is full.
     /// After an error the partition takes nothing more.
+    ///
+    /// At a partition start or event record it pauses: what came before it is closed and queued,
+    /// what comes behind it is held, also of the messages that follow. Once what the record asks has
+    /// been done, [`Self::proceed`] goes on; until then there is no other push.
     pub fn push<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<Pushed> {
+        self.shared.counters.pushed(messages.iter().map(|message| message.as_ref().len()).sum());
+        self.work(Phase::Open, |state, pushed, received| {
+            messages.iter().try_for_each(|message| state.take(message.as_ref(), pushed, received))
+        })
+    }
+
+    /// Goes on behind the record that it pauses at, with what is held, up to the next such record.
+    /// Where it does not pause nothing happens.
+    pub fn proceed(&self) -> Result<Pushed> {
+        if self.locked(|state| state.phase == Phase::Open) {
+            return Ok(Pushed::default());
+        }
+        self.work(Phase::Paused, State::take_held)
+    }
+
+    /// Takes records in one phase, and leaves another.
+    fn work(
+        &self,
+        phase: Phase,
+        take: impl FnOnce(&mut State, &mut Pushed, Received) -> Result<()>,
+    ) -> Result<Pushed> {
         let received = now();
         let mut pushed = Pushed::default();
         let outcome = self.locked(|state| {
-            if state.phase == Phase::Done {
-                return Err(Error::Closed);
-            }
+            state.expect(phase)?;
             // Whatever leaves this by error or panic leaves the partition done.
             state.phase = Phase::Done;
-            let taken = messages
-                .iter()
-                .try_for_each(|message| state.take(message.as_ref(), &mut pushed, received))
-                .and_then(|()| self.settle(state, pushed.heartbeat.is_some(), received));
+            let taken =
+                take(state, &mut pushed, received).and_then(|()| self.settle(state, &pushed, received));
             match taken {
+                Ok(()) if pushed.paused => state.phase = Phase::Paused,
                 Ok(()) => state.phase = Phase::Open,
                 // What was read before the error still goes out: it was committed.
                 Err(_) => drop(state.intake.close_all(Room::Exceed)),
             }
             taken
         });
-        self.shared.counters.pushed(&pushed, messages.iter().map(|message| message.as_ref().len()).sum());
+        self.shared.counters.met(&pushed);
         outcome.map(|()| pushed)
     }
 
     /// Marks the position where it has moved, and closes what is old.
-    fn settle(&self, state: &mut State, heartbeat: bool, received: Received) -> Result<()> {
+    fn settle(&self, state: &mut State, pushed: &Pushed, received: Received) -> Result<()> {
         let complete = state.intake.complete();
-        let due = heartbeat || received.at.duration_since(state.marked_at) >= MARK_EVERY;
+        if pushed.paused {
+            state.intake.close_all(Room::Wait)?;
+            state.marked = complete;
+            state.marked_at = received.at;
+            return self.mark(What::Paused { position: complete, moves: self.moves(pushed) });
+        }
+        let due = pushed.heartbeat.is_some() || received.at.duration_since(state.marked_at) >= MARK_EVERY;
         match complete {
             Some(position) if due && complete > state.marked && self.handed.takes_position() => {
                 state.intake.close_all(Room::Wait)?;
@@ -162,18 +196,36 @@ impl Partition {
         }
     }
 
-    /// After the stream broke: where to go on. Forgets what followed the last resume token.
+    /// The moves into this partition that a push has met.
+    fn moves(&self, pushed: &Pushed) -> Vec<Move> {
+        let destination = self.origin.partition;
+        let of = |event: &PartitionEvent| {
+            let at = event.commit_timestamp;
+            let from = |source: &String| Move { at, source: partition_hash(source), destination };
+            event.sources.iter().map(from).collect()
+        };
+        pushed.event.as_ref().map(of).unwrap_or_default()
+    }
+
+    /// After the stream broke: where to go on. Forgets what followed the last resume token, of what
+    /// is held too. A pause stays: [`Self::proceed`] is still to be called.
     pub fn resume(&self) -> Resume {
         self.locked(|state| {
             let token = state.reader.resume().map(<[u8]>::to_vec);
+            state.held.resume();
             Resume { token, start: state.from() }
         })
     }
 
-    /// As [`Self::resume`], but forgets the token too.
+    /// As [`Self::resume`], but forgets the token too, and with it all that is held and the pause:
+    /// the record it paused at comes again.
     pub fn restart(&self) -> Timestamp {
         self.locked(|state| {
             state.reader.restart();
+            state.held.clear();
+            if state.phase == Phase::Paused {
+                state.phase = Phase::Open;
+            }
             state.from()
         })
     }
@@ -186,9 +238,7 @@ impl Partition {
     /// It has ended, in its children or at the requested end timestamp. Never waits for an output.
     pub fn finish(&self, end: Option<Timestamp>) -> Result<()> {
         self.locked(|state| {
-            if state.phase == Phase::Done {
-                return Err(Error::Closed);
-            }
+            state.expect(Phase::Open)?;
             state.phase = Phase::Done;
             state.intake.complete_at(end);
             state.intake.close_all(Room::Exceed)?;
@@ -260,14 +310,40 @@ impl Partition {
 }
 
 impl State {
+    fn expect(&self, phase: Phase) -> Result<()> {
+        match self.phase {
+            current if current == phase => Ok(()),
+            Phase::Paused => Err(Error::Paused),
+            _ => Err(Error::Closed),
+        }
+    }
+
     fn take(&mut self, message: &[u8], pushed: &mut Pushed, received: Received) -> Result<()> {
-        let Self { reader, records, intake, .. } = self;
+        let Self { reader, records, intake, held, .. } = self;
         reader.message(message, &mut |row| {
-            records.read_each(row, &mut |read| match read {
-                Ok(record) => intake.record(&record, row, pushed, received),
-                Err(undecodable) => intake.undecodable(&undecodable.error, undecodable.raw, pushed, received),
-            })
-        })
+            if pushed.paused {
+                held.push(row);
+                return Ok(());
+            }
+            take_row(row, records, intake, pushed, received)
+        })?;
+        if reader.is_at_token() {
+            held.token();
+        }
+        Ok(())
+    }
+
+    /// Takes what is held, up to the next record that pauses.
+    fn take_held(&mut self, pushed: &mut Pushed, received: Received) -> Result<()> {
+        let Self { records, intake, held, .. } = self;
+        while !pushed.paused {
+            let Some(row) = held.take() else {
+                held.clear();
+                break;
+            };
+            take_row(row, records, intake, pushed, received)?;
+        }
+        Ok(())
     }
 
     /// From where a fresh query must start: the newest timestamp seen. What was taken at it is
@@ -275,6 +351,19 @@ impl State {
     fn from(&self) -> Timestamp {
         self.intake.last().map_or(self.start, |last| last.max(self.start))
     }
+}
+
+fn take_row(
+    row: &[u8],
+    records: &mut RecordReader,
+    intake: &mut Intake,
+    pushed: &mut Pushed,
+    received: Received,
+) -> Result<()> {
+    records.read_each(row, &mut |read| match read {
+        Ok(record) => intake.record(&record, row, pushed, received),
+        Err(undecodable) => intake.undecodable(&undecodable.error, undecodable.raw, pushed, received),
+    })
 }
 
 impl Flush for Partition {

@@ -48,8 +48,9 @@ impl Shapes {
 
     /// The columns of a record.
     pub fn of(&mut self, record: &DataChangeRecord<'_>) -> Result<Arc<Columns>> {
-        let (ColumnTypes::GoogleSql(description) | ColumnTypes::PostgreSql(description)) =
-            record.column_types;
+        let (ColumnTypes::GoogleSql(description)
+        | ColumnTypes::PostgreSql(description)
+        | ColumnTypes::ChangeStreamRecord(description)) = record.column_types;
         self.key.clear();
         self.key.extend_from_slice(record.table_name.as_bytes());
         self.key.push(0);

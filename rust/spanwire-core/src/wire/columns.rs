@@ -6,13 +6,14 @@ use crate::change::{Column, ColumnTypes, DataChangeRecord, Type, TypeAnnotation,
 use crate::error::{Error, Result as CoreResult};
 use crate::json::{Kind, Scanner};
 
+use super::column_metadata;
 use super::googlesql::{self, Struct};
 use super::record::{Fault, In, count, utf8};
 
 type Result<T> = std::result::Result<T, Fault>;
 
 /// Arrays of arrays do not exist in Spanner; a little more than exists is let through.
-const MAX_TYPE_DEPTH: usize = 8;
+pub const MAX_TYPE_DEPTH: usize = 8;
 
 /// Parses the columns of a record. `Undecodable`, naming the record, where that cannot be done.
 pub fn columns_of(record: &DataChangeRecord<'_>) -> CoreResult<Vec<Column>> {
@@ -43,6 +44,7 @@ fn parse(columns: ColumnTypes<'_>) -> Result<Vec<Column>> {
     match columns {
         ColumnTypes::GoogleSql(encoded) => from_structs(encoded),
         ColumnTypes::PostgreSql(json) => from_objects(utf8(json, "column_types")?),
+        ColumnTypes::ChangeStreamRecord(stretch) => column_metadata::columns(stretch),
     }
 }
 

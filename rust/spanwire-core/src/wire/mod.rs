@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! messages ── ResultSetReader ──▶ rows ── RecordReader ──▶ records
-//!              (result_set,              (googlesql | postgresql,
+//!              (result_set,              (googlesql | postgresql | change_stream_record,
 //!               assemble)                 columns on demand)
 //! ```
 //!
@@ -10,12 +10,15 @@
 //! its value was chunked. Nothing outside this module knows protobuf.
 
 mod assemble;
+mod change_stream_record;
+mod column_metadata;
 mod columns;
 mod googlesql;
 mod postgresql;
 mod protobuf;
 mod record;
 mod result_set;
+mod value_text;
 
 pub use columns::{column_types, columns_of, read_type};
 pub use record::Undecodable;
@@ -23,31 +26,34 @@ pub use result_set::ResultSetReader;
 
 use crate::change::Record;
 use crate::error::Result;
+use change_stream_record::Buffers;
 use record::Scratch;
 
-/// The shape in which a database's change streams arrive.
+/// The shape in which the records of a change stream arrive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Dialect {
-    /// A list of structs whose fields have places, not names.
+pub enum Shape {
+    /// `IMMUTABLE_KEY_RANGE` in `GoogleSQL`: a list of structs whose fields have places, not names.
     GoogleSql,
-    /// One JSON object.
+    /// `IMMUTABLE_KEY_RANGE` in `PostgreSQL`: one JSON object.
     PostgreSql,
-    // MUTABLE_KEY_RANGE, in either dialect, is a shape of its own: base64 of the protobuf message
-    // google.spanner.v1.ChangeStreamRecord. Its reader stands beside the two others.
+    /// `MUTABLE_KEY_RANGE` in either dialect: base64 of the protobuf message
+    /// `google.spanner.v1.ChangeStreamRecord`. A row holds one record.
+    ChangeStreamRecord,
 }
 
 /// Reads the rows of a change stream query. Keeps its scratch space: no allocation per change.
 #[derive(Debug)]
 pub struct RecordReader {
-    dialect: Dialect,
+    shape: Shape,
     scratch: Scratch,
+    buffers: Buffers,
 }
 
 impl RecordReader {
-    /// A reader for one dialect.
-    pub fn new(dialect: Dialect) -> Self {
-        Self { dialect, scratch: Scratch::default() }
+    /// A reader for one shape.
+    pub fn new(shape: Shape) -> Self {
+        Self { shape, scratch: Scratch::default(), buffers: Buffers::default() }
     }
 
     /// Calls `sink` with the records of one row (an encoded `google.protobuf.Value`), in order,
@@ -67,9 +73,12 @@ impl RecordReader {
         row: &[u8],
         sink: &mut dyn FnMut(std::result::Result<Record<'_>, Undecodable<'_>>) -> Result<()>,
     ) -> Result<()> {
-        match self.dialect {
-            Dialect::GoogleSql => googlesql::read(row, &mut self.scratch, sink),
-            Dialect::PostgreSql => postgresql::read(row, &mut self.scratch, sink),
+        match self.shape {
+            Shape::GoogleSql => googlesql::read(row, &mut self.scratch, sink),
+            Shape::PostgreSql => postgresql::read(row, &mut self.scratch, sink),
+            Shape::ChangeStreamRecord => {
+                change_stream_record::read(row, &mut self.buffers, &mut self.scratch, sink)
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub struct Undecodable<'a> {
     /// [`Error::Undecodable`] with as much of the record's version as could be read.
     pub error: Error,
     /// The encoded `google.protobuf.Value` it came in: in `GoogleSQL` the record's struct, in
-    /// `PostgreSQL` the row.
+    /// the other shapes the row.
     pub raw: &'a [u8],
 }
 
@@ -123,6 +123,11 @@ impl Scratch {
 fn emptied<'a>(mut mods: Vec<Mod<'_>>) -> Vec<Mod<'a>> {
     mods.clear();
     mods.into_iter().map(|_| unreachable!("cleared above")).collect()
+}
+
+/// Takes a message of which there may be one. Protobuf would merge two; no writer writes them.
+pub fn once<T>(place: &mut Option<T>, found: T, at: &'static str) -> std::result::Result<(), Fault> {
+    if place.replace(found).is_some() { Err(Fault::new(at, "written twice")) } else { Ok(()) }
 }
 
 /// Text that must be UTF-8.

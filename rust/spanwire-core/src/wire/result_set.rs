@@ -21,6 +21,8 @@ pub struct ResultSetReader {
     partial: Pieces,
     token: Vec<u8>,
     at_token: AtToken,
+    /// The last message carried a token.
+    is_at_token: bool,
 }
 
 /// The pieces that stood when the last resume token came.
@@ -55,7 +57,13 @@ const RESUME_TOKEN: u32 = 4;
 impl ResultSetReader {
     /// A reader at the start of a query. No value may be larger than `max_record_bytes`, encoded.
     pub fn new(max_record_bytes: usize) -> Self {
-        Self { max_record_bytes, partial: Pieces::default(), token: Vec::new(), at_token: AtToken::First(0) }
+        Self {
+            max_record_bytes,
+            partial: Pieces::default(),
+            token: Vec::new(),
+            at_token: AtToken::First(0),
+            is_at_token: false,
+        }
     }
 
     /// Takes one message and calls `row` with each value that it completes, an encoded
@@ -63,6 +71,7 @@ impl ResultSetReader {
     /// After an error, `resume` or `restart` is what can come next.
     pub fn message(&mut self, bytes: &[u8], row: &mut dyn FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let outline = Outline::of(bytes).map_err(malformed)?;
+        self.is_at_token = !outline.token.is_empty();
         let mut fields = Fields::of(bytes);
         let mut seen = 0;
         while let Some((number, payload)) = fields.next().map_err(malformed)? {
@@ -84,7 +93,7 @@ impl ResultSetReader {
                 row(&merged)?;
             }
         }
-        if !outline.token.is_empty() {
+        if self.is_at_token {
             self.token.clear();
             self.token.extend_from_slice(outline.token);
             self.at_token = AtToken::First(self.partial.ends.len());
@@ -103,6 +112,11 @@ impl ResultSetReader {
             }
         }
         if self.token.is_empty() { None } else { Some(&self.token) }
+    }
+
+    /// Whether the last message carried a resume token: what it handed on will not come again.
+    pub fn is_at_token(&self) -> bool {
+        self.is_at_token
     }
 
     /// Forgets everything: the next message is the first of a query.

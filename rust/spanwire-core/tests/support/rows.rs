@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use spanwire_core::wire::Dialect;
+use spanwire_core::wire::Shape;
 
 use super::values::{Tree, list, text};
 
@@ -88,8 +88,8 @@ pub fn postgresql_data(name: &str, replacement: Option<&str>) -> Vec<u8> {
 }
 
 /// The messages that the emulator answered a query with: `initial` or `partition`.
-pub fn captured(dialect: Dialect, query: &str) -> Vec<Vec<u8>> {
-    let name = if dialect == Dialect::GoogleSql { "googlesql" } else { "postgresql" };
+pub fn captured(shape: Shape, query: &str) -> Vec<Vec<u8>> {
+    let name = if shape == Shape::GoogleSql { "googlesql" } else { "postgresql" };
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/{name}_{query}.bin"));
     let bytes = std::fs::read(path).unwrap();
     let mut rest = bytes.as_slice();

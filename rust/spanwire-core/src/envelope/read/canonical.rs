@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{Cells, Mod, OtherPlace, Record, Value};
-use crate::envelope::{Columns, base64};
+use crate::base64;
+use crate::envelope::Columns;
 use crate::error::Result;
 
 /// The canonical line of a change with typed values.

@@ -1,10 +1,10 @@
-//! Finds the end of a run of plain text in a JSON string: where most of the time of writing typed
-//! values goes.
+//! Finds the end of a run of plain text in a JSON string: where most of the time of reading and
+//! writing strings goes.
 
 /// Where the next quote, backslash or control character is from `at` on, or the end.
 #[inline]
 #[cfg(target_arch = "x86_64")]
-pub(super) fn special(bytes: &[u8], mut at: usize) -> usize {
+pub fn special(bytes: &[u8], mut at: usize) -> usize {
     while let Some(block) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
         let hits = hits(block);
         if hits != 0 {
@@ -48,7 +48,7 @@ fn hits(block: &[u8; BLOCK]) -> u32 {
 /// Where the next quote, backslash or control character is from `at` on, or the end.
 #[inline]
 #[cfg(not(target_arch = "x86_64"))]
-pub(super) fn special(bytes: &[u8], at: usize) -> usize {
+pub fn special(bytes: &[u8], at: usize) -> usize {
     by_words(bytes, at)
 }
 

@@ -24,7 +24,7 @@ fn letter(place: usize, letter: u8) -> u32 {
 }
 
 /// Appends the bytes that `text` means. On false, `out` may have grown by some of them.
-pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
+pub fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
     let (groups, []) = text.as_chunks::<4>() else { return false };
     let Some((last, groups)) = groups.split_last() else { return true };
     out.reserve(text.len() / 4 * 3 + 8);
@@ -50,7 +50,7 @@ pub(super) fn decode(text: &[u8], out: &mut Vec<u8>) -> bool {
 }
 
 /// Appends the text of `bytes`.
-pub(super) fn encode_into(bytes: &[u8], out: &mut String) {
+pub fn encode_into(bytes: &[u8], out: &mut String) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     for group in bytes.chunks(3) {
         let bits = group

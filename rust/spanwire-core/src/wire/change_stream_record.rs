@@ -1,0 +1,379 @@
+//! The `MUTABLE_KEY_RANGE` shape, the same in both dialects: a row is one string, base64 of the
+//! protobuf message `google.spanner.v1.ChangeStreamRecord`.
+//!
+//! Source: `google/spanner/v1/change_stream.proto`. What is read is what protobuf would read: of a
+//! scalar field written twice the last counts, of one not written the default, unknown fields are
+//! stepped over. A message written twice where there is one, which protobuf would merge and no
+//! writer writes, is refused.
+//!
+//! The other shapes carry the values of a mod as JSON text, this one as protobuf values beside the
+//! numbers of their columns. They are written as that JSON text here, so that everything behind
+//! knows one form.
+
+use std::borrow::Cow;
+
+use crate::base64;
+use crate::change::{
+    ColumnTypes, DataChangeRecord, Mod, ModType, PartitionEndRecord, PartitionEventRecord,
+    PartitionStartRecord, Record, Timestamp, ValueCaptureType,
+};
+use crate::error::{Error, Result as CoreResult};
+
+use super::column_metadata::{COLUMN_METADATA, Names, int32};
+use super::protobuf::{Fields, Payload, Value};
+use super::record::{Fault, Identity, In, Scratch, Sink, once, utf8};
+use super::value_text;
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// So much space is kept; what a larger record needed is given back.
+const KEPT: usize = 4 << 20;
+
+/// Space that is used again for every record.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    message: Vec<u8>,
+    objects: Objects,
+}
+
+/// The objects of a record's mods as JSON text.
+#[derive(Debug, Default)]
+struct Objects {
+    names: Names,
+    text: String,
+    /// Where each ends: three for a mod, in the order of [`OBJECTS`].
+    ends: Vec<usize>,
+}
+
+/// `Mod.keys`, `new_values` and `old_values`.
+const OBJECTS: [(u32, &str); 3] = [(1, "mods.keys"), (3, "mods.new_values"), (2, "mods.old_values")];
+
+const DATA: &str = "data_change_record";
+const HEARTBEAT: &str = "heartbeat_record";
+const START: &str = "partition_start_record";
+const END: &str = "partition_end_record";
+const EVENT: &str = "partition_event_record";
+
+/// Calls `sink` with the record of a row.
+pub fn read(row: &[u8], buffers: &mut Buffers, scratch: &mut Scratch, sink: &mut Sink<'_>) -> CoreResult<()> {
+    let Value::Text(text) = Value::read(row).within("row").map_err(Fault::corrupt)? else {
+        return Err(Error::corrupt("row: expected a string of base64"));
+    };
+    let Buffers { message, objects } = buffers;
+    message.clear();
+    if !base64::decode(text, message) {
+        return Err(Error::corrupt("row: not base64"));
+    }
+    let (kind, body) = kind(message).map_err(Fault::corrupt)?;
+    let outcome = match kind {
+        DATA => scratch.data(row, |mods| data_change(body, objects, mods), || identify(body), sink),
+        HEARTBEAT => sink(Ok(Record::Heartbeat(heartbeat(body).map_err(Fault::corrupt)?))),
+        START => sink(Ok(Record::PartitionStart(start(body).map_err(Fault::corrupt)?))),
+        END => sink(Ok(Record::PartitionEnd(end(body).map_err(Fault::corrupt)?))),
+        _ => sink(Ok(Record::PartitionEvent(event(body).map_err(Fault::corrupt)?))),
+    };
+    buffers.give_back();
+    outcome
+}
+
+/// Which record a message holds.
+fn kind(message: &[u8]) -> Result<(&'static str, &[u8])> {
+    const AT: &str = "ChangeStreamRecord";
+    let mut found = None;
+    let mut fields = Fields::of(message);
+    while let Some((number, payload)) = fields.next().within(AT)? {
+        let kind = match number {
+            1 => DATA,
+            2 => HEARTBEAT,
+            3 => START,
+            4 => END,
+            5 => EVENT,
+            _ => continue,
+        };
+        once(&mut found, (kind, payload.bytes().within(kind)?), AT)?;
+    }
+    found.ok_or(Fault::new(AT, "a record of a kind that this version does not know"))
+}
+
+fn data_change<'a>(
+    record: &'a [u8],
+    objects: &'a mut Objects,
+    mods: &mut Vec<Mod<'a>>,
+) -> Result<DataChangeRecord<'a>> {
+    let mut commit_timestamp = None;
+    let (mut sequence, mut transaction, mut table, mut tag) = ("", "", "", "");
+    let (mut is_last, mut is_system) = (false, false);
+    let (mut mod_type, mut capture_type, mut records, mut partitions) = (0, 0, 0, 0);
+    // From where to where the fields of column_metadata lie.
+    let mut metadata: Option<(usize, usize)> = None;
+    let mut fields = Fields::of(record);
+    let mut at = 0;
+    while let Some((number, payload)) = fields.next().within(DATA)? {
+        let next = record.len() - fields.left();
+        match number {
+            1 => once(&mut commit_timestamp, payload.bytes().within(DATA)?, "commit_timestamp")?,
+            2 => sequence = text(payload, "record_sequence")?,
+            3 => transaction = text(payload, "server_transaction_id")?,
+            4 => is_last = boolean(payload, "is_last_record_in_transaction_in_partition")?,
+            5 => table = text(payload, "table")?,
+            COLUMN_METADATA => metadata = Some((metadata.map_or(at, |(start, _)| start), next)),
+            8 => mod_type = int32(payload, "mod_type")?,
+            9 => capture_type = int32(payload, "value_capture_type")?,
+            10 => records = int32(payload, "number_of_records_in_transaction")?,
+            11 => partitions = int32(payload, "number_of_partitions_in_transaction")?,
+            12 => tag = text(payload, "transaction_tag")?,
+            13 => is_system = boolean(payload, "is_system_transaction")?,
+            _ => {} // the mods among them, for which the names of the columns are needed
+        }
+        at = next;
+    }
+    let metadata = metadata.map_or(&[][..], |(start, end)| &record[start..end]);
+    objects.read(record, metadata)?;
+    objects.hand_on(mods);
+    Ok(DataChangeRecord {
+        commit_timestamp: timestamp(commit_timestamp, "commit_timestamp")?,
+        record_sequence: identity(sequence, "record_sequence")?,
+        server_transaction_id: identity(transaction, "server_transaction_id")?,
+        is_last_record_in_transaction_in_partition: is_last,
+        table_name: identity(table, "table")?,
+        column_types: ColumnTypes::ChangeStreamRecord(metadata),
+        mods: &[], // they stay in the scratch space, whose owner puts them here
+        mod_type: match mod_type {
+            10 => ModType::Insert,
+            20 => ModType::Update,
+            30 => ModType::Delete,
+            _ => return Err(Fault::new("mod_type", "not INSERT, UPDATE or DELETE")),
+        },
+        value_capture_type: match capture_type {
+            10 => ValueCaptureType::OldAndNewValues,
+            20 => ValueCaptureType::NewValues,
+            30 => ValueCaptureType::NewRow,
+            40 => ValueCaptureType::NewRowAndOldValues,
+            _ => return Err(Fault::new("value_capture_type", "a number that this version does not know")),
+        },
+        number_of_records_in_transaction: records.into(),
+        number_of_partitions_in_transaction: partitions.into(),
+        transaction_tag: Cow::Borrowed(tag),
+        is_system_transaction: is_system,
+    })
+}
+
+impl Objects {
+    /// Writes the objects of all mods of a record.
+    fn read(&mut self, record: &[u8], metadata: &[u8]) -> Result<()> {
+        self.text.clear();
+        self.ends.clear();
+        self.names.read(metadata)?;
+        let mut fields = Fields::of(record);
+        while let Some((number, payload)) = fields.next().within(DATA)? {
+            if number != 7 {
+                continue;
+            }
+            let row_change = payload.bytes().within("mods")?;
+            for (number, at) in OBJECTS {
+                self.object(row_change, number, at)?;
+                self.ends.push(self.text.len());
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes one object: the fields of that number of a `Mod`, each a `ModValue`.
+    fn object(&mut self, row_change: &[u8], object: u32, at: &'static str) -> Result<()> {
+        let mut open = '{';
+        let mut fields = Fields::of(row_change);
+        while let Some((number, payload)) = fields.next().within("mods")? {
+            if number != object {
+                continue;
+            }
+            let (mut index, mut value) = (0, None);
+            let mut fields = Fields::of(payload.bytes().within(at)?);
+            while let Some((number, payload)) = fields.next().within(at)? {
+                match number {
+                    1 => index = int32(payload, at)?,
+                    2 => once(&mut value, payload.bytes().within(at)?, at)?,
+                    _ => {}
+                }
+            }
+            self.text.push(open);
+            open = ',';
+            self.names.write(index, &mut self.text);
+            value_text::write(value.unwrap_or_default(), &mut self.text).within(at)?;
+        }
+        self.text.push_str(if open == '{' { "{}" } else { "}" });
+        Ok(())
+    }
+
+    /// The mods, in the text that was written.
+    fn hand_on<'a>(&'a self, mods: &mut Vec<Mod<'a>>) {
+        let mut start = 0;
+        mods.extend(self.ends.as_chunks::<3>().0.iter().map(|&[keys, new_values, old_values]| {
+            let found = Mod {
+                keys: &self.text[start..keys],
+                new_values: &self.text[keys..new_values],
+                old_values: &self.text[new_values..old_values],
+            };
+            start = old_values;
+            found
+        }));
+    }
+}
+
+impl Buffers {
+    fn give_back(&mut self) {
+        if self.message.capacity() + self.objects.text.capacity() > KEPT {
+            *self = Self::default();
+        }
+    }
+}
+
+/// What can be read of a record that otherwise cannot.
+fn identify(record: &[u8]) -> Identity {
+    let mut found = Identity::default();
+    let string = |payload: Payload<'_>| text(payload, "").unwrap_or_default().to_owned();
+    let mut fields = Fields::of(record);
+    // The first thing that is no field ends it, and that is no fault here.
+    while let Ok(Some((number, payload))) = fields.next() {
+        match number {
+            1 => found.commit_timestamp = timestamp(payload.bytes().ok(), "").ok(),
+            2 => found.sequence = string(payload),
+            3 => found.transaction = string(payload),
+            5 => found.table = string(payload),
+            _ => {}
+        }
+    }
+    found
+}
+
+fn heartbeat(record: &[u8]) -> Result<Timestamp> {
+    let mut found = None;
+    let mut fields = Fields::of(record);
+    while let Some((number, payload)) = fields.next().within(HEARTBEAT)? {
+        if number == 1 {
+            once(&mut found, payload.bytes().within(HEARTBEAT)?, "heartbeat_record.timestamp")?;
+        }
+    }
+    timestamp(found, "heartbeat_record.timestamp")
+}
+
+fn start(record: &[u8]) -> Result<PartitionStartRecord<'_>> {
+    let mut head = Head::default();
+    let mut tokens = Vec::new();
+    let mut fields = Fields::of(record);
+    while let Some((number, payload)) = fields.next().within(START)? {
+        match number {
+            3 => tokens.push(identity(text(payload, START)?, "partition_start_record.partition_tokens")?),
+            _ => head.field(number, payload, START)?,
+        }
+    }
+    Ok(PartitionStartRecord {
+        start_timestamp: timestamp(head.timestamp, "partition_start_record.start_timestamp")?,
+        record_sequence: Cow::Borrowed(head.sequence),
+        partition_tokens: tokens,
+    })
+}
+
+fn end(record: &[u8]) -> Result<PartitionEndRecord<'_>> {
+    let mut head = Head::default();
+    let mut token = "";
+    let mut fields = Fields::of(record);
+    while let Some((number, payload)) = fields.next().within(END)? {
+        match number {
+            3 => token = text(payload, "partition_end_record.partition_token")?,
+            _ => head.field(number, payload, END)?,
+        }
+    }
+    Ok(PartitionEndRecord {
+        end_timestamp: timestamp(head.timestamp, "partition_end_record.end_timestamp")?,
+        record_sequence: Cow::Borrowed(head.sequence),
+        partition_token: Cow::Borrowed(token),
+    })
+}
+
+fn event(record: &[u8]) -> Result<PartitionEventRecord<'_>> {
+    let mut head = Head::default();
+    let mut token = "";
+    let (mut sources, mut destinations) = (Vec::new(), Vec::new());
+    let mut fields = Fields::of(record);
+    while let Some((number, payload)) = fields.next().within(EVENT)? {
+        match number {
+            3 => token = text(payload, "partition_event_record.partition_token")?,
+            4 => sources.push(other(payload, "partition_event_record.move_in_events")?),
+            5 => destinations.push(other(payload, "partition_event_record.move_out_events")?),
+            _ => head.field(number, payload, EVENT)?,
+        }
+    }
+    Ok(PartitionEventRecord {
+        commit_timestamp: timestamp(head.timestamp, "partition_event_record.commit_timestamp")?,
+        record_sequence: Cow::Borrowed(head.sequence),
+        partition_token: Cow::Borrowed(token),
+        sources,
+        destinations,
+    })
+}
+
+/// The token in a `MoveInEvent` or a `MoveOutEvent`.
+fn other<'a>(payload: Payload<'a>, at: &'static str) -> Result<Cow<'a, str>> {
+    let mut token = "";
+    let mut fields = Fields::of(payload.bytes().within(at)?);
+    while let Some((number, payload)) = fields.next().within(at)? {
+        if number == 1 {
+            token = text(payload, at)?;
+        }
+    }
+    identity(token, at)
+}
+
+/// What the records about partitions begin with.
+#[derive(Default)]
+struct Head<'a> {
+    timestamp: Option<&'a [u8]>,
+    sequence: &'a str,
+}
+
+impl<'a> Head<'a> {
+    fn field(&mut self, number: u32, payload: Payload<'a>, at: &'static str) -> Result<()> {
+        match number {
+            1 => once(&mut self.timestamp, payload.bytes().within(at)?, at)?,
+            2 => self.sequence = text(payload, at)?,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// A `google.protobuf.Timestamp`.
+fn timestamp(encoded: Option<&[u8]>, at: &'static str) -> Result<Timestamp> {
+    let (mut seconds, mut nanos) = (0, 0);
+    let mut fields = Fields::of(encoded.ok_or(Fault::new(at, "missing"))?);
+    while let Some((number, payload)) = fields.next().within(at)? {
+        match number {
+            1 => seconds = payload.varint().within(at)?.cast_signed(),
+            2 => nanos = int32(payload, at)?,
+            _ => {}
+        }
+    }
+    match u32::try_from(nanos) {
+        Ok(nanos @ 0..1_000_000_000)
+            if (Timestamp::MIN.seconds..=Timestamp::MAX.seconds).contains(&seconds) =>
+        {
+            Ok(Timestamp { seconds, nanos })
+        }
+        _ => Err(Fault::new(at, "not a timestamp")),
+    }
+}
+
+#[inline]
+fn text<'a>(payload: Payload<'a>, at: &'static str) -> Result<&'a str> {
+    utf8(payload.bytes().within(at)?, at)
+}
+
+fn boolean(payload: Payload<'_>, at: &'static str) -> Result<bool> {
+    payload.varint().within(at).map(|value| value != 0)
+}
+
+/// A name by which things are told apart: protobuf writes none for an empty one, and two records
+/// without would be taken for the same.
+fn identity<'a>(name: &'a str, at: &'static str) -> Result<Cow<'a, str>> {
+    if name.is_empty() { Err(Fault::new(at, "missing")) } else { Ok(Cow::Borrowed(name)) }
+}
