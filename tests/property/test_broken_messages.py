@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from support.schemas import TODAY, golden, load
 
 from spanwire._core import Message, Timestamp
-from spanwire.errors import FormatError
+from spanwire.consumer.inbox import Inbox
+from spanwire.errors import FormatError, Gap
 
 SCHEMA = load(TODAY)
 HEADER, COLUMNS, BODY = 1, 2, 3
@@ -233,3 +234,26 @@ def test_a_broken_message_is_refused_or_read_alike(name: str, place: int, read: 
     with contextlib.suppress(FormatError):
         said = _by_spanwire(read, frames)
         assert said == read(frames)
+
+
+@given(st.lists(st.sampled_from(["tick", "typed", "json", "dead-letter"]), min_size=1, max_size=5), st.data())
+def test_a_consumer_refuses_broken_messages_or_goes_on(names: list[str], data: st.DataObject) -> None:
+    """Whatever they say of flows, partitions and changes: a FormatError at the worst.
+
+    Whole messages are taken after them.
+    """
+    choose = data.draw(st.randoms(use_true_random=False))
+    inbox = Inbox([""], ["shop/orders_stream/_dead/"])
+    for name in names:
+        frames = golden(name)
+        for place in choose.sample((HEADER, COLUMNS, BODY), choose.randint(1, 2)):
+            frames[place] = frames[place] and broken(frames[place], choose)
+        with contextlib.suppress(FormatError):
+            inbox.take(frames)
+            while (item := inbox.next()) is not None:
+                if isinstance(item, Gap):
+                    assert str(item)
+                elif item.kind == "changes":
+                    inbox.fresh(item)
+        inbox.settle()
+    assert inbox.take(golden("tick"))
