@@ -9,7 +9,7 @@ JOBS   ?= 2
 FUZZ_SECONDS ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema audit clean
+.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,9 @@ wheel: .venv/.installed ## Build the wheel into dist/
 
 schema: ## Regenerate the Rust code of envelope.capnp (needs the capnp program)
 	rust/spanwire-core/src/envelope/regenerate
+
+golden: ## Freeze messages that are not frozen yet: after envelope.capnp has grown
+	SPANWIRE_WRITE_GOLDEN=1 cargo test -p spanwire-core --locked --quiet --test golden
 
 clean: ## Remove what was built
 	cargo clean

@@ -86,7 +86,7 @@ impl fmt::Display for Error {
             }
             Self::Config { setting, what } => write!(f, "{setting}: {what}"),
             Self::Socket { at, errno, what } => write!(f, "{at}: {what} (errno {errno})"),
-            Self::Format { what } => write!(f, "not a spanwire message: {what}"),
+            Self::Format { what } => write!(f, "cannot read the message: {what}"),
             Self::Paused => f.write_str(
                 "the partition is paused at a partition start or event record: call proceed() first",
             ),

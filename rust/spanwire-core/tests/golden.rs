@@ -1,12 +1,13 @@
-//! Golden messages: what this build reads and writes is what was frozen in `tests/golden`.
+//! Golden messages: what every build has written is read, and what this one writes is frozen, in
+//! `tests/golden`.
 //!
-//! A folder holds the four frames of a message as they go over the wire, and what they mean. Each
-//! generation of the schema has its folders: all of them are read, the newest is what is written.
-//! A message that is missing is written when `SPANWIRE_WRITE_GOLDEN` is set; none is ever
-//! overwritten, since consumers out there read it.
+//! A generation is a folder with the `envelope.capnp` of its time and the messages written by it: a
+//! folder each, with the four frames as they go over the wire and what they mean. `make golden`
+//! writes what is missing, a whole generation where the schema has grown. None is ever overwritten,
+//! since relays and consumers out there speak it.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 use spanwire_core::change::{
@@ -20,8 +21,6 @@ use spanwire_core::envelope::{
 };
 use spanwire_core::{RecordVersion, Result};
 
-/// Ends of the folders' names, the oldest first. `-2`: headers name the output.
-const GENERATIONS: [&str; 2] = ["", "-2"];
 const FRAMES: [&str; 4] = ["1-topic.bin", "2-header.bin", "3-columns.bin", "4-body.bin"];
 
 // ---------------------------------------------------------------- what the messages say
@@ -403,30 +402,71 @@ fn message_json([topic, header, columns, body]: &[Vec<u8>; 4]) -> Result<Json> {
     Ok(message)
 }
 
-// ---------------------------------------------------------------- the tests
+// ---------------------------------------------------------------- the generations
 
-fn folder(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden").join(name)
+const SCHEMA: &str = "envelope.capnp";
+
+fn golden() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden")
 }
 
-fn frozen(name: &str) -> [Vec<u8>; 4] {
+fn folders_in(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.filter(|path| path.is_dir()).collect()
+}
+
+fn name_of(folder: &Path) -> String {
+    folder.file_name().unwrap().to_string_lossy().into_owned()
+}
+
+/// From the oldest to the newest.
+fn generations() -> Vec<PathBuf> {
+    let number = |folder: &PathBuf| name_of(folder).parse::<u32>().expect("a generation is a number");
+    let mut generations = folders_in(&golden());
+    generations.sort_by_key(number);
+    assert!(!generations.is_empty());
+    generations
+}
+
+fn frozen(folder: &Path) -> [Vec<u8>; 4] {
     FRAMES.map(|frame| {
-        let path = folder(name).join(frame);
+        let path = folder.join(frame);
         fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     })
 }
 
-fn newest(name: &str) -> String {
-    format!("{name}{}", GENERATIONS.last().unwrap())
+fn todays_schema() -> PathBuf {
+    golden().join("../../python/spanwire").join(SCHEMA)
+}
+
+/// A schema without its comments, which do not make another one.
+fn declarations(schema: &Path) -> String {
+    let text = fs::read_to_string(schema).unwrap();
+    text.lines()
+        .map(|line| line.split('#').next().unwrap_or_default().trim_end())
+        .filter(|line| !line.is_empty())
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+fn has_todays_schema(generation: &Path) -> bool {
+    declarations(&generation.join(SCHEMA)) == declarations(&todays_schema())
 }
 
 fn write_missing() {
+    let mut generation = generations().pop().unwrap();
+    if !has_todays_schema(&generation) {
+        let number: u32 = name_of(&generation).parse().unwrap();
+        generation = golden().join((number + 1).to_string());
+        fs::create_dir(&generation).unwrap();
+        fs::copy(todays_schema(), generation.join(SCHEMA)).unwrap();
+    }
     for (name, frames) in messages() {
-        let folder = folder(&newest(name));
+        let folder = generation.join(name);
         if folder.exists() {
             continue;
         }
-        fs::create_dir_all(&folder).unwrap();
+        fs::create_dir(&folder).unwrap();
         for (frame, bytes) in FRAMES.iter().zip(&frames) {
             fs::write(folder.join(frame), bytes).unwrap();
         }
@@ -435,32 +475,70 @@ fn write_missing() {
     }
 }
 
+/// That all of `then` is in `now`, which may say more: fields that its writer did not know.
+fn assert_still_means(now: &Json, then: &Json, at: &str) {
+    match (now, then) {
+        (Json::Object(now), Json::Object(then)) => {
+            for (name, then) in then {
+                let now = now.get(name).unwrap_or_else(|| panic!("{at}.{name}: is gone"));
+                assert_still_means(now, then, &format!("{at}.{name}"));
+            }
+        }
+        (Json::Array(now), Json::Array(then)) => {
+            assert_eq!(now.len(), then.len(), "{at}");
+            for (place, (now, then)) in now.iter().zip(then).enumerate() {
+                assert_still_means(now, then, &format!("{at}[{place}]"));
+            }
+        }
+        _ => assert_eq!(now, then, "{at}"),
+    }
+}
+
+// ---------------------------------------------------------------- the tests
+
+/// Messages of every generation are read to what they meant when they were written.
 #[test]
-fn frozen_messages_mean_what_they_meant_and_are_written_as_they_were() {
+fn what_earlier_builds_wrote_means_what_it_meant() {
+    for generation in generations() {
+        let messages = folders_in(&generation);
+        assert!(messages.len() >= 4, "{}", generation.display());
+        for folder in messages {
+            let expected = fs::read(folder.join("expected.json")).unwrap();
+            let expected: Json = serde_json::from_slice(&expected).unwrap();
+            let name = format!("{}/{}", name_of(&generation), name_of(&folder));
+            assert_still_means(&message_json(&frozen(&folder)).unwrap(), &expected, &name);
+        }
+    }
+}
+
+/// Byte for byte: a change of what goes over the wire is a new generation, made on purpose.
+#[test]
+fn what_this_build_writes_is_the_newest_generation() {
     if std::env::var_os("SPANWIRE_WRITE_GOLDEN").is_some() {
         write_missing();
     }
+    let newest = generations().pop().unwrap();
+    assert!(has_todays_schema(&newest), "{SCHEMA} has grown: run `make golden`");
     let messages = messages();
-    assert!(messages.len() >= 4);
+    assert_eq!(messages.len(), folders_in(&newest).len());
     for (name, frames) in messages {
-        for generation in GENERATIONS {
-            let name = format!("{name}{generation}");
-            let expected = fs::read(folder(&name).join("expected.json")).unwrap();
-            let expected: Json = serde_json::from_slice(&expected).unwrap();
-            assert_eq!(message_json(&frozen(&name)).unwrap(), expected, "{name}: its meaning");
-        }
-        let name = newest(name);
-        for ((frame, now), then) in FRAMES.iter().zip(&frames).zip(&frozen(&name)) {
+        let folder = newest.join(name);
+        assert!(folder.exists(), "{name} is not frozen yet: run `make golden`");
+        for ((frame, now), then) in FRAMES.iter().zip(&frames).zip(&frozen(&folder)) {
             assert_eq!(now, then, "{name}: {frame} as it is written now");
         }
     }
 }
 
+/// A JSON body of any generation becomes the typed body that was written of the same changes.
 #[test]
 fn frozen_json_read_as_typed_is_the_frozen_typed_message() {
-    for generation in GENERATIONS {
-        let [_, _, columns, json] = frozen(&format!("json{generation}"));
-        let [_, _, _, typed] = frozen(&format!("typed{generation}"));
-        assert_eq!(read::typed(&json, &Columns::decode(&columns).unwrap()).unwrap(), typed);
+    for generation in generations() {
+        let [_, _, columns, json] = frozen(&generation.join("json"));
+        let [_, _, _, typed] = frozen(&generation.join("typed"));
+        let columns = Columns::decode(&columns).unwrap();
+        let converted = read::typed(&json, &columns).unwrap();
+        assert_eq!(body_json(&converted, &columns).unwrap(), body_json(&typed, &columns).unwrap());
+        assert!(converted == typed || generation != generations().pop().unwrap(), "the bytes of the newest");
     }
 }

@@ -119,6 +119,32 @@ fn what_the_rules_do_not_allow_is_refused() {
     assert_eq!(corrupt(merged(&again)), "PartialResultSet: a chunked bool, number or null");
 }
 
+/// Protobuf would take the later of two, or merge them; pieces of a value they are not.
+#[test]
+fn what_stands_twice_in_one_piece_is_not_taken_for_two() {
+    let twice = Tree::Struct(vec![("a".into(), text("1")), ("a".into(), text("2"))]);
+    assert_eq!(
+        corrupt(merged(&[twice, field_of("b", text("3"))])),
+        "PartialResultSet: a struct's field, written twice"
+    );
+    let value = field(2, &text("1").encode());
+    let entry = [field(1, b"a"), value.clone(), value].concat();
+    let mut reader = ResultSetReader::new(1 << 20);
+    let piece = field(2, &field(5, &field(1, &entry)));
+    read(&mut reader, &[&piece[..], &[0x18, 1]].concat()).unwrap();
+    assert_eq!(corrupt(read(&mut reader, &piece)), "PartialResultSet: a struct's value, written twice");
+}
+
+/// A piece whose last element is no value is not merged as if a cut could not have gone through it.
+#[test]
+fn an_element_at_a_cut_must_be_a_value() {
+    let group = field(6, &field(1, &[0x3b, 0x3c]));
+    let mut reader = ResultSetReader::new(1 << 20);
+    read(&mut reader, &[&field(2, &group)[..], &[0x18, 1]].concat()).unwrap();
+    let rest = field(2, &list([text("a")]).encode());
+    assert_eq!(corrupt(read(&mut reader, &rest)), "PartialResultSet: a group, or no wire type at all");
+}
+
 #[test]
 fn a_cut_value_may_nest_to_a_hundred_levels() {
     let nested = |levels| (0..levels).fold(text("x"), |inner, _| list([inner]));

@@ -279,6 +279,17 @@ fn values_become_the_text_that_the_other_shapes_carry() {
     }
 }
 
+/// Protobuf would merge the two; no writer writes them.
+#[test]
+fn a_value_that_stands_twice_in_a_structs_entry_is_refused() {
+    let value = field(2, &text("1").encode());
+    let entry = [field(1, b"a"), value.clone(), value].concat();
+    let mut fields = data_fields();
+    fields[6] = field(7, &field(1, &[number(1, 0), field(2, &field(5, &field(1, &entry)))].concat()));
+    let (_, _, what) = undecodable(shown(&data(&fields)));
+    assert_eq!(what, "mods.keys: a struct's value, written twice");
+}
+
 #[test]
 fn values_nest_so_deep_and_no_deeper() {
     let nested = |depth: usize| (0..depth).fold(Tree::Null.encode(), |inner, _| field(6, &field(1, &inner)));

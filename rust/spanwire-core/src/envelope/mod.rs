@@ -36,6 +36,7 @@ pub use header::{FORMAT_MAJOR, Header, Kind, set_sent_at};
 pub use tick::{FlowHead, Move, PartitionId, PartitionState, Relay, Tick, TickPartition};
 
 use capnp::message::ReaderOptions;
+use capnp::{ErrorKind, NotInSchema};
 
 use crate::error::Error;
 
@@ -49,6 +50,11 @@ fn options_for(frame: &[u8], mut options: ReaderOptions) -> ReaderOptions {
 
 /// A frame that the generated readers refuse.
 fn malformed(what: &str, error: &capnp::Error) -> Error {
+    if let ErrorKind::EnumValueOrUnionDiscriminantNotPresent(NotInSchema(number)) = error.kind {
+        return Error::format(format!(
+            "{what}: a name or kind of number {number} that this build does not know: update the consumer"
+        ));
+    }
     Error::format(format!("{what}: {error}"))
 }
 

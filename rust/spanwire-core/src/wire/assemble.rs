@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 
-use super::protobuf::{Fields, List, Malformed, Result, Value, tag};
+use super::protobuf::{Fields, List, Malformed, Result, Value, entry, tag};
 
 /// How deep values may nest along the cuts; protobuf's own parsers stop there too.
 const MAX_DEPTH: usize = 100;
@@ -88,7 +88,9 @@ fn join_lists<'a>(values: &[Value<'a>], depth: usize) -> Result<Joined<'a>> {
         let &Value::List(List(body)) = value else { return Err(UNLIKE) };
         let mut elements = List(body).elements();
         let Some(first) = elements.next()? else { continue };
-        if open.first().is_some_and(|&before| !is_cut(before)) {
+        if let Some(before) = open.first()
+            && !is_cut(before)?
+        {
             close(&mut open, &mut items)?;
         }
         open.push(first);
@@ -113,35 +115,33 @@ fn join_lists<'a>(values: &[Value<'a>], depth: usize) -> Result<Joined<'a>> {
     Ok(Joined::List { size, items })
 }
 
-/// Whether a cut behind this element goes through it. What is not even a value is found out
-/// where it is merged, or read.
-fn is_cut(element: &[u8]) -> bool {
-    matches!(Value::read(element), Ok(Value::Text(_) | Value::List(_) | Value::Struct(_)))
+/// Whether a cut behind this element goes through it.
+fn is_cut(element: &[u8]) -> Result<bool> {
+    Ok(matches!(Value::read(element)?, Value::Text(_) | Value::List(_) | Value::Struct(_)))
 }
 
 fn join_structs<'a>(values: &[Value<'a>], depth: usize) -> Result<Joined<'a>> {
     let mut places: HashMap<&[u8], usize> = HashMap::new();
     let mut found: Vec<(&'a [u8], Vec<&'a [u8]>)> = Vec::new();
-    for value in values {
+    // In which of the values each was found last.
+    let mut newest: Vec<usize> = Vec::new();
+    for (number, value) in values.iter().enumerate() {
         let &Value::Struct(body) = value else { return Err(UNLIKE) };
-        let mut entries = Fields::of(body);
-        while let Some((number, entry)) = entries.next()? {
-            if number != 1 {
+        let mut fields = Fields::of(body);
+        while let Some((field, payload)) = fields.next()? {
+            if field != 1 {
                 continue;
             }
-            let (mut key, mut content) = (&[][..], &[][..]);
-            let mut entry = Fields::of(entry.bytes()?);
-            while let Some((number, payload)) = entry.next()? {
-                match number {
-                    1 => key = payload.bytes()?,
-                    2 => content = payload.bytes()?,
-                    _ => {}
-                }
-            }
-            let place = *places.entry(key).or_insert(found.len());
+            let (name, content) = entry(payload.bytes()?)?;
+            let place = *places.entry(name).or_insert(found.len());
             if place == found.len() {
-                found.push((key, Vec::new()));
+                found.push((name, Vec::new()));
+                newest.push(number);
+            } else if newest[place] == number {
+                // Of two in one struct protobuf would take the later; they are not two pieces.
+                return Err(Malformed("a struct's field, written twice"));
             }
+            newest[place] = number;
             found[place].1.push(content);
         }
     }

@@ -188,6 +188,22 @@ impl<'a> List<'a> {
     }
 }
 
+/// The name and the encoded value of an entry of a `google.protobuf.Struct`.
+pub fn entry(encoded: &[u8]) -> Result<(&[u8], &[u8])> {
+    let (mut name, mut value) = (&[][..], None);
+    let mut fields = Fields::of(encoded);
+    while let Some((number, payload)) = fields.next()? {
+        match number {
+            1 => name = payload.bytes()?,
+            // Protobuf would merge the two; no writer writes them.
+            2 if value.is_some() => return Err(Malformed("a struct's value, written twice")),
+            2 => value = Some(payload.bytes()?),
+            _ => {}
+        }
+    }
+    Ok((name, value.unwrap_or_default()))
+}
+
 /// The elements of a list, each an encoded `google.protobuf.Value`.
 #[derive(Debug, Clone, Copy)]
 pub struct Elements<'a>(Fields<'a>);

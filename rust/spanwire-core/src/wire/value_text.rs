@@ -2,7 +2,7 @@
 
 use crate::json::{write_number, write_string};
 
-use super::protobuf::{Fields, List, Malformed, Result, Value};
+use super::protobuf::{Fields, List, Malformed, Result, Value, entry};
 
 /// How deep values may nest; protobuf's own parsers stop there too.
 const MAX_DEPTH: usize = 100;
@@ -46,18 +46,10 @@ fn write_struct(encoded: &[u8], out: &mut String, depth: usize) -> Result<()> {
         if number != 1 {
             continue;
         }
-        let (mut key, mut value) = (&[][..], &[][..]);
-        let mut entry = Fields::of(payload.bytes()?);
-        while let Some((number, payload)) = entry.next()? {
-            match number {
-                1 => key = payload.bytes()?,
-                2 => value = payload.bytes()?,
-                _ => {}
-            }
-        }
+        let (name, value) = entry(payload.bytes()?)?;
         out.push(open);
         open = ',';
-        write_string(text(key)?, out);
+        write_string(text(name)?, out);
         out.push(':');
         write_at(value, out, depth)?;
     }

@@ -94,7 +94,7 @@ impl<'a> Mod<'a> {
         match self.root.word(0) >> 32 & 0xFFFF {
             0 => Ok(Values::Typed),
             1 => Ok(Values::Json),
-            _ => bad("a kind of mod that this build does not know"),
+            _ => bad("a kind of mod that this build does not know: update the consumer"),
         }
     }
 
@@ -175,7 +175,7 @@ impl<'a> Other<'a> {
             0 => OtherPlace::Keys,
             1 => OtherPlace::NewValues,
             2 => OtherPlace::OldValues,
-            _ => return bad("a place of a value that this build does not know"),
+            _ => return bad("a place of a value that this build does not know: update the consumer"),
         };
         Ok(Self { place, name: other.text(0)?, json: other.text(1)? })
     }

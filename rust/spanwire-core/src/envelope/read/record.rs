@@ -35,7 +35,7 @@ impl<'a> Record<'a> {
             1 => Ok(ModType::Insert),
             2 => Ok(ModType::Update),
             3 => Ok(ModType::Delete),
-            _ => Ok(bad("a modification that this build does not know")?),
+            _ => Ok(bad("a modification that this build does not know: update the consumer")?),
         }
     }
 
@@ -46,7 +46,7 @@ impl<'a> Record<'a> {
             2 => Ok(ValueCaptureType::NewRow),
             3 => Ok(ValueCaptureType::NewValues),
             4 => Ok(ValueCaptureType::NewRowAndOldValues),
-            _ => Ok(bad("a capture of values that this build does not know")?),
+            _ => Ok(bad("a capture of values that this build does not know: update the consumer")?),
         }
     }
 

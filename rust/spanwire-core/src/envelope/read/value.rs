@@ -43,7 +43,7 @@ impl<'a> Value<'a> {
             7 => Self::Timestamp(timestamp(cell.word(1), head >> 32)?),
             8 => Self::Array(Array::read(&cell.structure(0)?)?),
             9 => Self::Json(cell.text(0)?),
-            _ => return bad("a kind of value that this build does not know"),
+            _ => return bad("a kind of value that this build does not know: update the consumer"),
         })
     }
 
@@ -116,7 +116,7 @@ impl<'a> Array<'a> {
             4 => Elements::Bytes(array.pointers(1)?),
             5 => Elements::Timestamp(array.structs(1)?),
             6 => Elements::Json(array.pointers(1)?),
-            _ => return bad("a kind of array that this build does not know"),
+            _ => return bad("a kind of array that this build does not know: update the consumer"),
         };
         Ok(Self { nulls: array.bytes(0)?, elements })
     }
