@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any, get_args
 
 import pytest
 from integration.emulator import DIALECTS, Dialect
-from integration.oracle import merged
-from support import replay
-from support.replay import Replay
-from support.stream_records import json_lines, lines, read
+from support.stream_records import delivered
 
 from spanwire.simulator import (
     Column,
@@ -25,29 +21,11 @@ from spanwire.simulator import (
     all_tables,
     insert,
 )
-from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import Capture, Mode
 from spanwire.simulator.schema import Code
 
 pytestmark = pytest.mark.timeout(60)
 NAN, INFINITE = "7ff8000000000000", "7ff0000000000000"
-
-
-def delivered(simulator: Simulator) -> list[str]:
-    """All that the stream has, in canonical form, by the official types."""
-    end = simulator._commits.now()
-    if simulator.config.mode == "mutable":
-        run = Replay(lambda token, start: read(simulator, token, start, end), random.Random(0))
-        run.run(simulator.created)
-        return [line for _, record in replay.data(run.processed) for line in lines(record)]
-    function = simulator.config.function
-    found: list[str] = []
-    for token in simulator.partitions:
-        query = ChangeQuery(function, simulator.created, end, token, 300_000)
-        for record in merged(simulator.read(query, b"", lambda: True)):
-            if "data_change_record" in record:
-                found += json_lines(record["data_change_record"])
-    return found
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)

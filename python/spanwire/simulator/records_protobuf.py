@@ -18,7 +18,7 @@ from spanwire.simulator import protobuf
 from spanwire.simulator.protobuf import NULL, field, number_field, timestamp, varint
 from spanwire.simulator.records import Capture, DataRecord, EndRecord, EventRecord, ModType, Row, StartRecord
 from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import plainer, remembering
+from spanwire.simulator.values import ByTable, plainer, remembering
 
 RECORD = "google.spanner.v1.ChangeStreamRecord"
 
@@ -40,12 +40,12 @@ class ProtobufEncoder:
     def __init__(self, dialect: Dialect, function: str) -> None:
         self.dialect: Dialect = dialect
         self.metadata = _metadata(dialect, function)
-        self._writers: dict[str, dict[str, Callable[[Any], bytes]]] = {}
+        self._writers = ByTable(_writers)
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
         table, columns = record.table, record.columns
-        writers = self._writers.get(table.name) or self._writers.setdefault(table.name, _writers(table))
+        writers = self._writers.of(table)
         # ModValue's column_metadata_index, and what writes its value.
         places = {name: (number_field(1, place), writers[name]) for place, name in enumerate(columns)}
         mods = [
