@@ -37,7 +37,7 @@ def test_every_type_is_served_as_it_was_committed(dialect: Dialect, mode: Mode, 
         dialect=dialect, mode=mode, capture=capture, tables=all_tables(dialect), chunk_bytes=2000, chop=5
     )
     simulator = Simulator(config)
-    simulator.workload(WorkloadConfig(changes=300, large_every=60, large_bytes=9000))
+    simulator.workload(WorkloadConfig(changes=150, large_every=30, large_bytes=9000))
     assert sorted(delivered(simulator)) == sorted(simulator.committed())
 
 
@@ -45,7 +45,7 @@ def test_every_type_is_served_as_it_was_committed(dialect: Dialect, mode: Mode, 
 def test_the_workload_has_every_edge(dialect: Dialect) -> None:
     """Each type with NULL, in arrays with NULL elements, empty ones; special values; keys that are NULL."""
     simulator = Simulator(SimulatorConfig(dialect=dialect, tables=all_tables(dialect)))
-    simulator.workload(WorkloadConfig(changes=4000, large_every=300, large_bytes=50_000))
+    simulator.workload(WorkloadConfig(changes=3000, large_every=250, large_bytes=50_000))
     values: dict[str, list[Any]] = defaultdict(list)
     null_keys = large = 0
     for change in map(json.loads, simulator.committed()):
