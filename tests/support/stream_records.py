@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import random
 import struct
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -13,9 +14,12 @@ from google.cloud.spanner_v1 import PartialResultSet, TypeCode
 from google.cloud.spanner_v1.streamed import StreamedResultSet
 from google.cloud.spanner_v1.types.change_stream import ChangeStreamRecord
 from google.protobuf import struct_pb2
+from integration.oracle import merged
 
 from spanwire.simulator import Simulator
 from spanwire.simulator.queries import ChangeQuery
+from support import replay
+from support.replay import Replay
 
 _PB = ChangeStreamRecord.pb(ChangeStreamRecord()).__class__
 _Record = _PB.DataChangeRecord
@@ -27,6 +31,23 @@ def read(
     """A partition's records without a server between, each a ChangeStreamRecord's protobuf class."""
     query = ChangeQuery(simulator.config.function, start, end, token, heartbeat)
     return list(records(simulator.read(query, b"", lambda: True)))
+
+
+def delivered(simulator: Simulator) -> list[str]:
+    """All that the stream has, in canonical form, by the official types."""
+    end = simulator._commits.now()
+    if simulator.config.mode == "mutable":
+        run = Replay(lambda token, start: read(simulator, token, start, end), random.Random(0))
+        run.run(simulator.created)
+        return [line for _, record in replay.data(run.processed) for line in lines(record)]
+    function = simulator.config.function
+    found: list[str] = []
+    for token in simulator.partitions:
+        query = ChangeQuery(function, simulator.created, end, token, 300_000)
+        for record in merged(simulator.read(query, b"", lambda: True)):
+            if "data_change_record" in record:
+                found += json_lines(record["data_change_record"])
+    return found
 
 
 def records(messages: Iterable[bytes]) -> Iterator[Any]:

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import random
 from collections import defaultdict
 from decimal import Decimal
 from typing import Any, get_args
 
 import pytest
 from integration.emulator import DIALECTS, Dialect
-from integration.oracle import merged
-from support import replay
-from support.replay import Replay
-from support.stream_records import json_lines, lines, read
+from support.stream_records import delivered
 
 from spanwire.simulator import (
     Column,
@@ -25,29 +21,11 @@ from spanwire.simulator import (
     all_tables,
     insert,
 )
-from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import Capture, Mode
 from spanwire.simulator.schema import Code
 
 pytestmark = pytest.mark.timeout(60)
 NAN, INFINITE = "7ff8000000000000", "7ff0000000000000"
-
-
-def delivered(simulator: Simulator) -> list[str]:
-    """All that the stream has, in canonical form, by the official types."""
-    end = simulator._commits.now()
-    if simulator.config.mode == "mutable":
-        run = Replay(lambda token, start: read(simulator, token, start, end), random.Random(0))
-        run.run(simulator.created)
-        return [line for _, record in replay.data(run.processed) for line in lines(record)]
-    function = simulator.config.function
-    found: list[str] = []
-    for token in simulator.partitions:
-        query = ChangeQuery(function, simulator.created, end, token, 300_000)
-        for record in merged(simulator.read(query, b"", lambda: True)):
-            if "data_change_record" in record:
-                found += json_lines(record["data_change_record"])
-    return found
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
@@ -59,7 +37,7 @@ def test_every_type_is_served_as_it_was_committed(dialect: Dialect, mode: Mode, 
         dialect=dialect, mode=mode, capture=capture, tables=all_tables(dialect), chunk_bytes=2000, chop=5
     )
     simulator = Simulator(config)
-    simulator.workload(WorkloadConfig(changes=300, large_every=60, large_bytes=9000))
+    simulator.workload(WorkloadConfig(changes=150, large_every=30, large_bytes=9000))
     assert sorted(delivered(simulator)) == sorted(simulator.committed())
 
 
@@ -67,7 +45,7 @@ def test_every_type_is_served_as_it_was_committed(dialect: Dialect, mode: Mode, 
 def test_the_workload_has_every_edge(dialect: Dialect) -> None:
     """Each type with NULL, in arrays with NULL elements, empty ones; special values; keys that are NULL."""
     simulator = Simulator(SimulatorConfig(dialect=dialect, tables=all_tables(dialect)))
-    simulator.workload(WorkloadConfig(changes=4000, large_every=300, large_bytes=50_000))
+    simulator.workload(WorkloadConfig(changes=3000, large_every=250, large_bytes=50_000))
     values: dict[str, list[Any]] = defaultdict(list)
     null_keys = large = 0
     for change in map(json.loads, simulator.committed()):

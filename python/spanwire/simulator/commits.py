@@ -128,6 +128,37 @@ class Commits:
             self.lineage.move(moves, at, ends)
             return at
 
+    # -------------------------------------------------------------- the schema
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that the stream watches now."""
+        with self._lock:
+            return list(self._tables.values())
+
+    def keys(self, name: str) -> list[tuple[Any, ...]]:
+        """The keys of a table's rows."""
+        with self._lock:
+            return self._rows.keys(name)
+
+    def create_table(self, table: Table) -> None:
+        """One more table, watched."""
+        with self._lock:
+            self._rows.create(table)
+            self._tables[table.name] = table
+
+    def alter_table(self, table: Table) -> None:
+        """A table's columns are these from now on."""
+        with self._lock:
+            self._rows.alter(self._table(table.name), table)
+            self._tables[table.name] = table
+
+    def drop_table(self, name: str) -> None:
+        """A table goes."""
+        with self._lock:
+            del self._tables[self._table(name).name]
+            self._rows.drop(name)
+
     # -------------------------------------------------------------- reading
 
     @property
@@ -175,10 +206,14 @@ class Commits:
     def _key(self, mutation: Mutation) -> tuple[Any, ...]:
         return tuple(mutation.values[name] for name in self._tables[mutation.table].key_names)
 
-    def _checked(self, mutation: Mutation) -> Mutation:
-        table = self._tables.get(mutation.table)
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name)
         if table is None:
-            raise ValueError(f"no table {mutation.table}: there are {', '.join(self._tables)}")
+            raise ValueError(f"no table {name}: there are {', '.join(self._tables)}")
+        return table
+
+    def _checked(self, mutation: Mutation) -> Mutation:
+        table = self._table(mutation.table)
         values: dict[str, Any] = {}
         for name, value in mutation.values.items():
             column = table.by_name.get(name)

@@ -103,7 +103,7 @@ class KeyRanges:
         owned = {token: list(ranges) for token, ranges in self._owned.items()}
         taken = [(one, self._take(one, owned)) for one in moves]
         for one, ranges in taken:
-            owned[one.destination] = sorted([*owned[one.destination], *ranges])
+            owned[one.destination] = _joined([*owned[one.destination], *ranges])
             if (one.source, one.destination) not in turn.moves:
                 turn.moves.append((one.source, one.destination))
         for token in ends:
@@ -120,6 +120,8 @@ class KeyRanges:
     def split(self, token: str, at: int, parts: int = 2) -> Turn:
         """Start `parts` - 1 partitions that take most of a living one's ranges; it lives on with the rest."""
         self._living(token)
+        if parts < 2:
+            raise ValueError("a split wants two or more parts")
         if _size(self._owned[token]) < parts:
             raise ValueError(f"partition {token} owns too little to split into {parts}")
         started = [self._make(at).token for _ in range(parts - 1)]
@@ -245,3 +247,12 @@ class KeyRanges:
 
 def _size(ranges: Sequence[Range]) -> int:
     return sum(high - low for low, high in ranges)
+
+
+def _joined(ranges: Sequence[Range]) -> list[Range]:
+    """In order, those that touch as one."""
+    joined: list[Range] = []
+    for low, high in sorted(ranges):
+        touches = bool(joined) and joined[-1][1] == low
+        joined.append((joined.pop()[0] if touches else low, high))
+    return joined

@@ -17,13 +17,16 @@ from google.cloud.spanner_v1.types import ResultSetMetadata, StructType, Type, T
 from spanwire.simulator import protobuf
 from spanwire.simulator.protobuf import NULL, field, number_field, timestamp, varint
 from spanwire.simulator.records import Capture, DataRecord, EndRecord, EventRecord, ModType, Row, StartRecord
-from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import plainer, remembering
+from spanwire.simulator.schema import Column, Dialect, Table
+from spanwire.simulator.values import ByTable, plainer, remembering
 
 RECORD = "google.spanner.v1.ChangeStreamRecord"
 
 # Fields of ChangeStreamRecord.
 _DATA, _HEARTBEAT, _START, _END, _EVENT = 1, 2, 3, 4, 5
+
+_NULL = field(2, NULL)
+"""A ModValue's value that is NULL."""
 
 _MOD_TYPES: dict[ModType, int] = {"INSERT": 10, "UPDATE": 20, "DELETE": 30}
 _CAPTURES: dict[Capture, int] = {
@@ -40,12 +43,12 @@ class ProtobufEncoder:
     def __init__(self, dialect: Dialect, function: str) -> None:
         self.dialect: Dialect = dialect
         self.metadata = _metadata(dialect, function)
-        self._writers: dict[str, dict[str, Callable[[Any], bytes]]] = {}
+        self._writers = ByTable(_writers)
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
         table, columns = record.table, record.columns
-        writers = self._writers.get(table.name) or self._writers.setdefault(table.name, _writers(table))
+        writers = self._writers.of(table)
         # ModValue's column_metadata_index, and what writes its value.
         places = {name: (number_field(1, place), writers[name]) for place, name in enumerate(columns)}
         mods = [
@@ -111,19 +114,21 @@ def _values(tag: bytes, row: Row, places: dict[str, tuple[bytes, Callable[[Any],
     parts: list[bytes] = []
     for name, value in row.items():
         index, write = places[name]
-        written = NULL if value is None else write(value)
-        size = varint(len(written))
-        parts += (tag, varint(len(index) + 1 + len(size) + len(written)), index, b"\x12", size, written)
+        written = _NULL if value is None else write(value)
+        parts += (tag, varint(len(index) + len(written)), index, written)
     return b"".join(parts)
 
 
 def _writers(table: Table) -> dict[str, Callable[[Any], bytes]]:
-    """By column, what writes a value that is not None as a google.protobuf.Value."""
-    return {column.name: _writer(plainer(column)) for column in table.columns}
+    """By column, what writes a value that is not None as a ModValue's field `value`."""
+    return {column.name: _writer(column) for column in table.columns}
 
 
-def _writer(plain: Callable[[Any], Any]) -> Callable[[Any], bytes]:
-    return remembering(lambda value: protobuf.encode(plain(value)))
+def _writer(column: Column) -> Callable[[Any], bytes]:
+    if column.code == "INT64" and not column.array:
+        return lambda value: field(2, protobuf.string(str(value)))  # nearly every one is new
+    plain = plainer(column)
+    return remembering(lambda value: field(2, protobuf.encode(plain(value))))
 
 
 @lru_cache(maxsize=1024)

@@ -25,7 +25,7 @@ from spanwire.simulator.records_googlesql import GoogleSqlEncoder
 from spanwire.simulator.records_postgresql import PostgresEncoder
 from spanwire.simulator.records_protobuf import ProtobufEncoder
 from spanwire.simulator.rows import Mutation
-from spanwire.simulator.schema import database_ddl
+from spanwire.simulator.schema import Table, database_ddl
 from spanwire.simulator.server import Server
 from spanwire.simulator.striking import Strikes
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
@@ -143,11 +143,27 @@ class Simulator:
         """
         return self._commits.move(moves, ends)
 
+    def create_table(self, table: Table) -> None:
+        """Add a table; the stream watches it. ValueError where there is one of that name."""
+        self._commits.create_table(table)
+
+    def alter_table(self, table: Table) -> None:
+        """Give a table other columns: added ones are NULL in its rows, dropped ones gone, retyped converted.
+
+        ValueError, and nothing altered, where there is no such table, where its key would be another one, or
+        where Spanner knows no such conversion.
+        """
+        self._commits.alter_table(table)
+
+    def drop_table(self, name: str) -> None:
+        """Take a table away, with its rows and without a change record. ValueError where there is none."""
+        self._commits.drop_table(name)
+
     @property
     def ddl(self) -> list[str]:
         """Statements that make a real database look like this one."""
-        config = self.config
-        return database_ddl(config.tables, config.stream, config.capture, config.dialect, config.mode)
+        config, tables = self.config, self._commits.tables
+        return database_ddl(tables, config.stream, config.capture, config.dialect, config.mode)
 
     @property
     def partitions(self) -> list[str]:

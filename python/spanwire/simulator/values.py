@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from spanwire.simulator.schema import Column, Dialect, Table
 
@@ -97,6 +97,24 @@ _SCALARS: dict[str, Callable[[Any], Any] | None] = {
     "ENUM": str,
     "PG_OID": str,
 }
+
+
+_Writer = TypeVar("_Writer")
+
+
+class ByTable(Generic[_Writer]):
+    """What writes a table's rows, made once for each form that the table has: columns come and go."""
+
+    def __init__(self, make: Callable[[Table], _Writer]) -> None:
+        self._make = make
+        self._made: dict[str, tuple[Table, _Writer]] = {}
+
+    def of(self, table: Table) -> _Writer:
+        """The table's."""
+        met = self._made.get(table.name)
+        if met is None or met[0] is not table:  # to compare two tables takes longer than to write a row
+            met = self._made[table.name] = (table, self._make(table))
+        return met[1]
 
 
 class TableJson:

@@ -67,12 +67,14 @@ class Workload:
     def __init__(self, config: SimulatorConfig, commits: Commits) -> None:
         self._rng = random.Random(f"{config.seed}/workload")  # noqa: S311
         self._commits = commits
-        self._tables = [_TableRows(table, self._rng, config.dialect) for table in config.tables]
+        self._dialect = config.dialect
+        self._tables: list[_TableRows] = []
         self._revision = 0
 
     def run(self, config: WorkloadConfig, progress: Callable[[int], None] | None = None) -> Done:
         """Commit until there are enough changes. `progress` is told each transaction's."""
         began = time.monotonic()
+        self._adopt(self._commits.tables)
         changes = transactions = last = 0
         while changes < config.changes:
             made = self._transactions(config, config.changes - changes)
@@ -88,6 +90,18 @@ class Workload:
                 if ahead > 0:
                     time.sleep(ahead)
         return Done(changes, transactions, last, time.monotonic() - began)
+
+    def _adopt(self, tables: list[Table]) -> None:
+        """Tables may have come, gone and changed since the last run."""
+        known = {rows.table.name: rows for rows in self._tables}
+        self._tables = []
+        for table in tables:
+            rows = known.get(table.name)
+            if rows is None:
+                rows = _TableRows(table, self._rng, self._dialect)
+            elif rows.table is not table:
+                rows.adopt(table, self._commits.keys(table.name))
+            self._tables.append(rows)
 
     def _transactions(self, config: WorkloadConfig, most: int) -> list[Transaction]:
         """One, or now and then two that share no row and will share a timestamp."""
@@ -123,13 +137,19 @@ class _TableRows:
     """One table's living keys, and new values for its rows."""
 
     def __init__(self, table: Table, rng: random.Random, dialect: Dialect) -> None:
-        self._table = table
         self._rng = rng
-        self._keys: list[tuple[Any, ...]] = []
+        self._dialect = dialect
         self._next = 0
+        self.adopt(table, [])
+
+    def adopt(self, table: Table, keys: list[tuple[Any, ...]]) -> None:
+        """The table's columns are these now, its rows those."""
+        self.table = table
+        self._keys = keys
         self._others = [column for column in table.values if column.name != "revision"]
         self._pool: list[Row] = [
-            {column.name: _value(column, rng, dialect) for column in self._others} for _ in range(_POOL)
+            {column.name: _value(column, self._rng, self._dialect) for column in self._others}
+            for _ in range(_POOL)
         ]
         self._large = [column for column in self._others if column.code in _LARGE]
 
@@ -138,28 +158,28 @@ class _TableRows:
         if kind != "insert":
             found = self._living(touched, take=kind == "delete")
             if found is not None and kind == "delete":
-                return Mutation("delete", self._table.name, found)
+                return Mutation("delete", self.table.name, found)
             if found is not None:
-                return Mutation("update", self._table.name, self._changed(found, revision, large))
+                return Mutation("update", self.table.name, self._changed(found, revision, large))
         key = self._new_key()
-        touched.add((self._table.name, *key))
+        touched.add((self.table.name, *key))
         self._keys.append(key)
-        values = dict(zip(self._table.key_names, key, strict=True))
+        values = dict(zip(self.table.key_names, key, strict=True))
         values |= self._rng.choice(self._pool)
-        return Mutation("insert", self._table.name, self._marked(values, revision, large))
+        return Mutation("insert", self.table.name, self._marked(values, revision, large))
 
     def _living(self, touched: set[tuple[Any, ...]], take: bool) -> Row | None:
         if not self._keys:
             return None
         place = self._rng.randrange(len(self._keys))
         key = self._keys[place]
-        if (self._table.name, *key) in touched:
+        if (self.table.name, *key) in touched:
             return None
-        touched.add((self._table.name, *key))
+        touched.add((self.table.name, *key))
         if take:
             self._keys[place] = self._keys[-1]
             self._keys.pop()
-        return dict(zip(self._table.key_names, key, strict=True))
+        return dict(zip(self.table.key_names, key, strict=True))
 
     def _changed(self, values: Row, revision: int, large: int) -> Row:
         fresh = self._rng.choice(self._pool)
@@ -170,7 +190,7 @@ class _TableRows:
 
     def _marked(self, values: Row, revision: int, large: int) -> Row:
         """Every write is told apart by its revision."""
-        if "revision" in self._table.by_name:
+        if "revision" in self.table.by_name:
             values["revision"] = revision
         if large and self._large:
             column = self._rng.choice(self._large)
@@ -180,7 +200,7 @@ class _TableRows:
 
     def _new_key(self) -> tuple[Any, ...]:
         self._next += 1
-        return tuple(_key(column, self._next, self._rng) for column in self._table.keys)
+        return tuple(_key(column, self._next, self._rng) for column in self.table.keys)
 
 
 _LARGE: dict[str, Callable[[str], Any]] = {
