@@ -321,7 +321,7 @@ mod tests {
         let step =
             |seconds, source| envelope::Move { at: at(seconds), source: [source; 16], destination: [7; 16] };
         let moved = |moves: &[envelope::Move]| What::Paused { position: Some(at(4)), moves: moves.to_vec() };
-        let moves = |heads: &mut Heads| {
+        let told = |heads: &mut Heads| {
             let mut out = Vec::new();
             heads.tick(&mut out);
             let partition = Tick::decode(&out[0].body).unwrap().partitions.remove(0);
@@ -330,15 +330,15 @@ mod tests {
         };
         reach(&mut heads, What::Started { starts_at: at(1), parents: Vec::new() });
         reach(&mut heads, moved(&[step(5, 1), step(5, 2)]));
-        assert_eq!(moves(&mut heads), [step(5, 1), step(5, 2)]);
+        assert_eq!(told(&mut heads), [step(5, 1), step(5, 2)]);
         reach(&mut heads, moved(&[step(5, 1)])); // read again
         for _ in 1..ENDS {
-            assert_eq!(moves(&mut heads), [step(5, 2), step(5, 1)]);
+            assert_eq!(told(&mut heads), [step(5, 2), step(5, 1)]);
         }
-        assert_eq!(moves(&mut heads), [step(5, 1)]);
-        assert_eq!(moves(&mut heads), []);
+        assert_eq!(told(&mut heads), [step(5, 1)]);
+        assert_eq!(told(&mut heads), []);
         let many: Vec<_> = (0..2_000).map(|second| step(second, 1)).collect();
         reach(&mut heads, moved(&many));
-        assert_eq!(moves(&mut heads), many[many.len() - MOST_MOVES..]);
+        assert_eq!(told(&mut heads), many[many.len() - MOST_MOVES..]);
     }
 }
