@@ -315,8 +315,7 @@ mod tests {
     fn moves_are_told_for_two_rounds_and_each_once_a_tick() {
         let mut heads = heads();
         let handed = Arc::new(Handed::new(std::iter::once(true)));
-        let mut reach =
-            |heads: &mut Heads, what| heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
+        let reach = |heads: &mut Heads, what| heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
         let at = |seconds| Timestamp { seconds, nanos: 0 };
         let step =
             |seconds, source| envelope::Move { at: at(seconds), source: [source; 16], destination: [7; 16] };
