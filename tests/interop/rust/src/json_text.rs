@@ -81,9 +81,10 @@ impl Scalar {
             Self::Bool => matches!(raw, "true" | "false").then(|| raw.into()),
             Self::Integer => {
                 let digits = raw.strip_prefix('"').map_or(Some(raw), |rest| rest.strip_suffix('"'))?;
-                let length = digits.trim_start_matches('-').len();
-                let fits = !digits.starts_with('+') && !(is_string && length > 19);
-                digits.parse().ok().filter(|_| fits).map(integer)
+                // Of a string, nineteen digits; zeros before them count. No text has a plus.
+                let is_too_long = is_string && digits.trim_start_matches('-').len() > 19;
+                let number = digits.parse().ok().filter(|_| !digits.starts_with('+'));
+                number.filter(|_| !is_too_long).map(integer)
             }
             Self::Float => match raw {
                 "\"NaN\"" => Some(float(f64::NAN)),

@@ -57,7 +57,8 @@ fn run(arguments: &[String]) -> Result<()> {
         accept(header)?;
         match header.get_kind() {
             Ok(header::Kind::Tick) => {
-                if senders.insert(header.get_partition()?.to_vec()) && senders.len() == endpoints.len() {
+                let is_new = senders.insert(header.get_partition()?.to_vec());
+                if is_new && senders.len() == endpoints.len() {
                     eprintln!("joined");
                 }
             }
