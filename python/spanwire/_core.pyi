@@ -117,10 +117,10 @@ class Pipeline:
         parents: Sequence[str] = ...,
     ) -> Partition:
         """Open a partition under an epoch. `mode`: whether the stream's partitions are read as
-        IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened
-        over its life, across restarts too: consumers take one that did not for a process out of date.
-        `start`: where its query starts (inclusive). `resumed`: everything up to and including `start`
-        was handed over under an earlier epoch."""
+        IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
+        life, across restarts too: consumers take one that did not for a process out of date. `start`:
+        where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
+        over under an earlier epoch."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:
