@@ -116,8 +116,8 @@ class Pipeline:
         resumed: bool = False,
         parents: Sequence[str] = ...,
     ) -> Partition:
-        """Open a partition under an epoch. `mode`: whether the stream's partitions are read as
-        IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
+        """Open a partition under an epoch. `mode`: whether the stream is read as IMMUTABLE_KEY_RANGE
+        or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
