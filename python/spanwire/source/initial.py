@@ -14,6 +14,9 @@ from spanwire.source.partitions import newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
 
+_EMPTY_ANSWERS = 3
+"""So many answers without a partition are more than a server that goes away."""
+
 _PATIENCE_S = 30.0
 """The initial query is short: one that takes longer, from its start on, is asked again."""
 
@@ -53,11 +56,15 @@ def first_partitions(
 ) -> list[PartitionRecord]:
     """The partitions that a stream has at `start`, from the initial query; empty only when stopped.
 
+    It is asked until an answer names all that were named before and no other: one that ends early looks
+    like any other, and a partition that is missed here is missed for ever.
+
     Passing faults are waited out, with a word in `asking`; others are raised as SourceError. Who sets
     `stop` cancels `asking` too.
     """
     asking = asking or Asking()
     doing, backoff = Doing(f"asking for the first partitions of {connection.query.stream}", start), Backoff()
+    roots: dict[str, PartitionRecord] = {}
     while not stop.is_set():
         session = ""
         try:
@@ -78,10 +85,14 @@ def first_partitions(
             stop.wait(backoff.next(failure))
             continue
         asking.trouble = None
-        roots = _roots(found)
-        if not roots:
+        answer = {root.token: root for root in _roots(found)}
+        if roots and answer.keys() == roots.keys():
+            return list(roots.values())
+        if not answer and backoff.attempts >= _EMPTY_ANSWERS:
             raise CorruptError(f"{doing.what}: Spanner names none")
-        return roots
+        if roots or not answer:
+            stop.wait(backoff.next())
+        roots |= answer
     return []
 
 
