@@ -19,7 +19,10 @@ _CORE = {
     "records": ("spanwire_records", "Data change records taken, those that came again included."),
     "changes": ("spanwire_changes", "Row changes sent on."),
     "duplicates": ("spanwire_duplicate_changes", "Row changes dropped: they had been handed over before."),
-    "filtered": ("spanwire_filtered_changes", "Row changes that outputs left out by choice, over all outputs."),
+    "filtered": (
+        "spanwire_filtered_changes",
+        "Row changes that outputs left out by choice, over all outputs.",
+    ),
     "undecided": (
         "spanwire_undecided_changes",
         "Row changes sent because a condition on their row could not be decided, over all outputs.",
