@@ -11,6 +11,7 @@ from typing import Any
 import typer
 import zmq
 from google.cloud.spanner_v1 import PartialResultSet
+from google.protobuf import struct_pb2
 
 from spanwire._core import Message, Output, Pipeline, Timestamp
 from spanwire.config import Config
@@ -163,5 +164,5 @@ def _filled(record: dict[str, Any], number: int) -> dict[str, Any]:
 def _encoded(record: dict[str, Any]) -> bytes:
     """The record as Spanner's answer to a PostgreSQL query has it: that form is JSON already."""
     text = json.dumps({"data_change_record": record}, ensure_ascii=False)
-    answer: bytes = PartialResultSet.serialize(PartialResultSet(values=[text]))
-    return answer
+    answer = PartialResultSet.pb()(values=[struct_pb2.Value(string_value=text)])
+    return bytes(answer.SerializeToString())
