@@ -79,10 +79,8 @@ impl Chooser {
                     self.bucket_of(plan, each, buckets).map_err(|error| broken(("keys", error)))?
                 }
             };
-            let rewritten = match plan.rewrites {
-                false => None,
-                true => Some(self.rewrite(choice, plan, each).map_err(broken)?),
-            };
+            let rewritten =
+                if plan.rewrites { Some(self.rewrite(choice, plan, each).map_err(broken)?) } else { None };
             self.chosen.push(Chosen { number, bucket, rewritten });
             if let Err(place) = self.buckets.binary_search(&bucket) {
                 self.buckets.insert(place, bucket);

@@ -156,7 +156,7 @@ fn partial(order: Option<Ordering>) -> Order {
     order.map_or(Order::Unordered, Order::Is)
 }
 
-fn number<'a>(value: Scalar<'a>) -> Option<&'a str> {
+fn number(value: Scalar<'_>) -> Option<&str> {
     match value {
         Scalar::Text(raw) => Some(raw.text),
         Scalar::Number(text) => Some(text),

@@ -7,7 +7,7 @@ use crate::change::{Timestamp, Type, TypeCode};
 use crate::json::{Kind, RawStr, Scanner};
 
 /// The text of a JSON value that is a string, or of a number; none for what is neither.
-pub(super) fn scalar<'a>(value: &'a str) -> Option<Scalar<'a>> {
+pub(super) fn scalar(value: &str) -> Option<Scalar<'_>> {
     let mut scanner = Scanner::new(value);
     match scanner.kind().ok()? {
         Kind::String => scanner.string().ok().map(Scalar::Text),

@@ -14,7 +14,7 @@ use crate::json::RawStr;
 #[derive(Debug)]
 pub struct Plan {
     columns: Vec<Column>,
-    /// By exact name: what the record describes, and what conditions name.
+    /// By exact name: what the record describes.
     entries: HashMap<Box<str>, Entry, FixedState>,
     /// Each with whether a row is left out of which it cannot be decided.
     pub(super) tests: Vec<(Test, bool)>,
