@@ -22,6 +22,7 @@ __all__ = [
     "Window",
     "__version__",
     "_debug_build",
+    "condition_problem",
     "reassemble",
 ]
 
@@ -81,9 +82,14 @@ class Output:
         *,
         values: Literal["typed", "json"] = "typed",
         on_full: Literal["block", "detach"] = "block",
+        topic: str | None = None,
+        choice: Mapping[str, Any] | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        """`topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
+        tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
+        columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
+        `options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
 @final
@@ -256,6 +262,9 @@ class RecordReader:
         {"partition_end_record": {...}}, {"partition_event_record": {...}}; fields as Spanner names
         them; timestamps as Timestamp; keys, new_values and old_values as JSON text, as Spanner sent
         it. Data change records have the same fields in both modes."""
+
+def condition_problem(condition: str) -> str | None:
+    """What is wrong with a condition on a row, such as "amount >= 100"; None where nothing is."""
 
 def reassemble(messages: Sequence[bytes]) -> list[bytes]:
     """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""

@@ -12,6 +12,7 @@
 )]
 
 mod change;
+mod choice;
 mod errors;
 mod message;
 mod output;
@@ -31,6 +32,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use crate::change::Change;
+    #[pymodule_export]
+    use crate::choice::condition_problem;
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

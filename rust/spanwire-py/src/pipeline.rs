@@ -108,6 +108,8 @@ impl Pipeline {
             ("records", &counters.records),
             ("changes", &counters.changes),
             ("duplicates", &counters.duplicates),
+            ("filtered", &counters.filtered),
+            ("undecided", &counters.undecided),
             ("heartbeats", &counters.heartbeats),
             ("undecodable", &counters.undecodable),
             ("misfits", &counters.misfits),

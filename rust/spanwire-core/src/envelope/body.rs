@@ -108,7 +108,7 @@ impl Body {
     }
 
     /// Appends a record with these of its mods, `count` of them, each with its number in the record.
-    pub(super) fn append_mods<'m>(
+    pub fn append_mods<'m>(
         &mut self,
         record: &DataChangeRecord<'_>,
         mods: impl Iterator<Item = (u32, Mod<'m>)> + Clone,

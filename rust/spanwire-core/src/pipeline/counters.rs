@@ -17,6 +17,11 @@ pub struct Counters {
     pub changes: AtomicU64,
     /// Row changes dropped: handed over before.
     pub duplicates: AtomicU64,
+    /// Row changes that outputs left out by choice, summed over outputs; of a record that could not be
+    /// decoded one.
+    pub filtered: AtomicU64,
+    /// Row changes that were sent because a condition on their row could not be decided, summed likewise.
+    pub undecided: AtomicU64,
     /// Pushes that met a heartbeat.
     pub heartbeats: AtomicU64,
     /// Changes that could not be decoded.

@@ -6,6 +6,7 @@
 //! state, then a queue. A sender never waits for a partition's lock (a reader may hold it while it
 //! waits for that very sender's queue): it tries, and the reader asks again when it lets go.
 
+mod choosing;
 mod counters;
 mod flow;
 mod heads;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::choose::Choice;
 use crate::envelope;
 use crate::error::Result;
 use crate::output::{Context, Output, Pool};
@@ -47,7 +49,6 @@ pub struct Pipeline {
 struct Shared {
     settings: Settings,
     incarnation: u64,
-    template: topic::Template,
     dead_letter_topic: Arc<[u8]>,
     lanes: Vec<SharedLane>,
     shapes: Arc<shapes::Shared>,
@@ -62,6 +63,9 @@ struct SharedLane {
     settings: Lane,
     /// Its place in the settings: named in headers.
     number: u16,
+    template: topic::Template,
+    /// None where all goes out.
+    choice: Option<Choice>,
     output: Output,
     first_sender: usize,
 }
@@ -89,7 +93,10 @@ impl Pipeline {
     /// Binds all outputs and starts their senders.
     pub fn new(settings: Settings) -> Result<Self> {
         settings.validate()?;
-        let template = topic::Template::new(&settings.topic, &settings.database, &settings.stream)?;
+        let template = |lane: &Lane| {
+            let template = lane.topic.as_ref().unwrap_or(&settings.topic);
+            topic::Template::new(template, &settings.database, &settings.stream, lane.choice.buckets())
+        };
         let context = Arc::new(Context::new(i32::from(settings.io_threads))?);
         let incarnation = random();
         let pool = Arc::new(Pool::default());
@@ -125,14 +132,16 @@ impl Pipeline {
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
-            lanes.push(SharedLane { settings: lane.clone(), number: index, output, first_sender });
+            let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
+            let template = template(lane)?;
+            let settings = lane.clone();
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
         let shared = Shared {
             settings,
             incarnation,
-            template,
             dead_letter_topic,
             lanes,
             shapes: Arc::default(),

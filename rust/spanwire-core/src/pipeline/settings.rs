@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::choose::Choice;
 use crate::envelope::{Misfits, Values};
 use crate::error::{Error, Result};
 use crate::output::OutputSettings;
@@ -13,7 +14,7 @@ pub struct Settings {
     pub database: String,
     /// The change stream's name, for topics.
     pub stream: String,
-    /// The topic template.
+    /// The topic template of outputs that have none of their own.
     pub topic: String,
     /// What to do with a change that cannot be decoded.
     pub on_undecodable: OnUndecodable,
@@ -53,6 +54,10 @@ pub struct Lane {
     pub output: OutputSettings,
     /// How values are written.
     pub values: Values,
+    /// What goes out.
+    pub choice: Choice,
+    /// The topic template, where it is not that of all.
+    pub topic: Option<String>,
     /// When a message is closed.
     pub batch: Batch,
 }
