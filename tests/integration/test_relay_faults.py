@@ -16,7 +16,7 @@ from google.cloud.spanner_v1 import PartialResultSet
 from integration.relays import Listener, eventually
 from integration.test_relay_simulator import reading, settings
 
-from spanwire._core import RecordReader, Timestamp
+from spanwire._core import RecordReader, Timestamp, Untyped
 from spanwire.config import Config
 from spanwire.errors import CorruptError, SourceError, UndecodableError
 from spanwire.records import PartitionRecord, State
@@ -264,6 +264,27 @@ def test_an_undecodable_change_goes_to_the_dead_letters_where_asked(faulty: Faul
         listener.wait_for(1)
         assert [change.keys["id"] for change in listener.changes] == [2]
         assert relay.stats()["undecodable"] == 1
+        assert relay.problems() == []
+
+
+@pytest.mark.parametrize(("on_misfit", "keys", "letters"), [("text", [1, 2], 0), ("dead-letter", [2], 1)])
+def test_a_value_that_does_not_fit_goes_where_it_is_told_to(
+    faulty: Faulty, tmp_path: Path, on_misfit: str, keys: list[int], letters: int
+) -> None:
+    """As text that is no value, or its record raw; either way it is counted and the relay goes on."""
+    faulty.fault = lambda _query, messages: (m.replace(b'"SECRET"', b"12345678") for m in messages)
+    config = settings(faulty, tmp_path, on_misfit=on_misfit)
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        faulty.commit([insert("accounts", id=1, name="SECRET")])
+        faulty.commit([insert("accounts", id=2, name="Ada")])
+        listener.wait_for(len(keys))
+        assert sorted(change.keys["id"] for change in listener.changes) == keys
+        for change in listener.changes:
+            wanted = Untyped("12345678", "STRING") if change.keys["id"] == 1 else "Ada"
+            assert change.new["name"] == wanted
+        stats = relay.stats()
+        assert (stats["misfits"], stats["dead_letters"], stats["undecodable"]) == (1, letters, 0)
         assert relay.problems() == []
 
 

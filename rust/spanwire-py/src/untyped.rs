@@ -27,9 +27,9 @@ impl Untyped {
 #[pymethods]
 impl Untyped {
     #[new]
-    #[pyo3(signature = (json, r#type=String::new()))]
-    fn new(json: String, r#type: String) -> Self {
-        Self { json, of: r#type }
+    #[pyo3(signature = (json, r#type=""))]
+    fn new(json: String, r#type: &str) -> Self {
+        Self { json, of: r#type.to_owned() }
     }
 
     fn __repr__(&self) -> String {

@@ -195,21 +195,28 @@ impl Writer<'_, '_> {
         scalar: Scalar,
     ) -> Result<Option<Pointer>, Broken> {
         match (cursor.peek(), scalar) {
-            (b'"', Scalar::Formed(form)) => {
-                let raw = cursor.string()?;
-                // Nothing of these forms needs an escape, and nobody writes one.
-                let fits = !raw.has_escapes && form.fits(raw.text);
-                Ok(fits.then(|| self.arena.text(raw.text)))
-            }
+            (_, Scalar::Formed(form)) => self.formed(cursor, form),
             (b'"', _) => {
                 let position = self.arena.position();
                 let is_text = cursor.string_into(|from, length| self.arena.payload_of(from, length))?;
                 Ok(is_text.then(|| self.arena.close_text(position)))
             }
-            (b'-' | b'0'..=b'9', Scalar::Formed(form)) if form.is_number() => {
-                Ok(Some(self.arena.text(cursor.number()?)))
-            }
             (_, Scalar::Json) => Ok(Some(self.arena.text(cursor.value()?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A text that fits in one form only. Apart, so that the way of all other texts stays short.
+    #[inline(never)]
+    fn formed(&mut self, cursor: &mut Cursor<'_>, form: Form) -> Result<Option<Pointer>, Broken> {
+        match cursor.peek() {
+            b'"' => {
+                let raw = cursor.string()?;
+                // Nothing of these forms needs an escape, and nobody writes one.
+                let fits = !raw.has_escapes && form.fits(raw.text);
+                Ok(fits.then(|| self.arena.text(raw.text)))
+            }
+            b'-' | b'0'..=b'9' if form.is_number() => Ok(Some(self.arena.text(cursor.number()?))),
             _ => Ok(None),
         }
     }
