@@ -69,6 +69,15 @@ FLOATS = (
     '"-Infinity"',
 )
 MISFIT_FLOATS = ('"1.5"', '"nan"', '"+Infinity"', "1e400", "-1e999", "false", '""', r'"\u004eaN"')
+SINGLES = (
+    *(text for text in FLOATS if "E+308" not in text),
+    "0.10000000149011612",
+    "1.401298464324817e-45",
+    "3.4028235677973362e38",
+    "-3.4028235677973362e38",
+)
+MISFIT_SINGLES = ("3.4028235677973366e38", "-3.4028235677973366e38", "1e39", "1.7976931348623157E+308")
+"""The first is what rounds to an infinity: half a step beyond the greatest FLOAT32."""
 TIMESTAMPS = (
     '"0001-01-01T00:00:00Z"',
     '"0001-01-01T00:00:00.000000001Z"',
@@ -110,12 +119,124 @@ MISFIT_BYTES = (
 )
 NUMERICS = (
     '"0"',
+    '"-0"',
+    '"007"',
     '"-99999999999999999999999999999.999999999"',
     '"0.000000001"',
-    '"NaN"',
     '"1234567890123456789012345678901234567890.12345678901234567890"',
+    '"1.5E-7"',
+    '"1e9"',
+    '"-1E+5"',
     "1.50",
     "-1E+5",
+)
+MISFIT_NUMERICS = (
+    '""',
+    '"-"',
+    '".5"',
+    '"5."',
+    '"1.e5"',
+    '"+5"',
+    '"--1"',
+    '"1e"',
+    '"1e+"',
+    '"1e1.5"',
+    '" 1"',
+    '"1\\n"',
+    '"1_0"',
+    '"0x1"',
+    '"1,5"',
+    '"Infinity"',
+    '"-NaN"',
+    '"nan"',
+    '"٣"',
+    r'"\u0031"',
+    "true",
+    "[1]",
+    '{"a": 1}',
+)
+DATES = ('"0001-01-01"', '"1-01-01"', '"2024-02-29"', '"2000-02-29"', '"9999-12-31"')
+MISFIT_DATES = (
+    '""',
+    '"2023-02-29"',
+    '"1900-02-29"',
+    '"2024-04-31"',
+    '"0000-01-01"',
+    '"0-01-01"',
+    '"10000-01-01"',
+    '"2024-00-01"',
+    '"2024-13-01"',
+    '"2024-01-00"',
+    '"2024-01-32"',
+    '"2024-1-01"',
+    '"2024-01-1"',
+    '"2024-01-001"',
+    '"2024-01--1"',
+    '"-001-01-01"',
+    '"2024/01/01"',
+    '"2024-01-01T"',
+    '"2024-01-01\\n"',
+    '"٢٠٢٤-01-01"',
+    r'"2024\u002d01-01"',
+    '"today"',
+    "20240101",
+)
+UUIDS = (
+    '"00000000-0000-0000-0000-000000000000"',
+    '"f81d4fae-7dec-11d0-a765-00a0c91e6bf6"',
+    '"F81D4FAE-7DEC-11D0-A765-00A0C91E6BF6"',
+)
+MISFIT_UUIDS = (
+    '""',
+    '"f81d4fae7dec11d0a76500a0c91e6bf6"',
+    '"{f81d4fae-7dec-11d0-a765-00a0c91e6bf6}"',
+    '"g81d4fae-7dec-11d0-a765-00a0c91e6bf6"',
+    '"f81d4fae-7dec-11d0-a765-00a0c91e6bf"',
+    '"f81d4fae-7dec-11d0-a765-00a0c91e6bf6a"',
+    '"f81d4fae-7dec-11d0-a76-500a0c91e6bf6"',
+    '"f81d4fae-7dec-11d0-a765-00a0c91e6bf6\\n"',
+    r'"f81d4fae\u002d7dec-11d0-a765-00a0c91e6bf6"',
+    "0",
+)
+INTERVALS = (
+    '"P0Y"',
+    '"P1Y2M3DT4H5M6.789S"',
+    '"P-1Y-2M-3DT-4H-5M-6.000000001S"',
+    '"P-10000Y"',
+    '"P1M"',
+    '"PT1M"',
+    '"P2W"',
+    '"PT0S"',
+    '"P1Y2W"',
+    '"PT0012S"',
+)
+MISFIT_INTERVALS = (
+    '""',
+    '"P"',
+    '"PT"',
+    '"P1YT"',
+    '"1Y"',
+    '"P1"',
+    '"P1H"',
+    '"PT1D"',
+    '"P1.5Y"',
+    '"PT1.5H"',
+    '"P1Y1Y"',
+    '"P1M1Y"',
+    '"PT1S1M"',
+    '"PT1.S"',
+    '"PT.5S"',
+    '"P--1Y"',
+    '"P-Y"',
+    '"P+1Y"',
+    '"-P1Y"',
+    '"p1y"',
+    '"PTT1S"',
+    '"PT1HT1S"',
+    '"P1Y\\n"',
+    '"P٣Y"',
+    r'"P\u0031Y"',
+    "1",
 )
 JSONS = (
     '"{}"',
@@ -134,20 +255,20 @@ TYPES: dict[str, tuple[dict[str, Any], Sequence[Text], Sequence[Text]]] = {
     "oid": ({"code": "INT64", "type_annotation": "PG_OID"}, ('"0"', '"4294967295"', "7"), MISFIT_INTEGERS),
     "enum": ({"code": "ENUM", "proto_type_fqn": "shop.Colour"}, INTEGERS, MISFIT_INTEGERS),
     "float64": ({"code": "FLOAT64"}, FLOATS, MISFIT_FLOATS),
-    "float32": (
-        {"code": "FLOAT32"},
-        (*FLOATS, "0.10000000149011612", "1.401298464324817e-45"),
-        MISFIT_FLOATS,
-    ),
+    "float32": ({"code": "FLOAT32"}, SINGLES, (*MISFIT_FLOATS, *MISFIT_SINGLES)),
     "string": ({"code": "STRING"}, STRINGS, MISFIT_STRINGS),
-    "date": ({"code": "DATE"}, ('"0001-01-01"', '"2024-02-29"', '"9999-12-31"'), MISFIT_STRINGS),
-    "interval": ({"code": "INTERVAL"}, ('"P1Y2M3DT4H5M6.789S"', '"P0Y"', '"P-10000Y"'), MISFIT_STRINGS),
-    "uuid": ({"code": "UUID"}, ('"00000000-0000-0000-0000-000000000000"',), MISFIT_STRINGS),
+    "date": ({"code": "DATE"}, DATES, MISFIT_DATES),
+    "interval": ({"code": "INTERVAL"}, INTERVALS, MISFIT_INTERVALS),
+    "uuid": ({"code": "UUID"}, UUIDS, MISFIT_UUIDS),
     "timestamp": ({"code": "TIMESTAMP"}, TIMESTAMPS, MISFIT_TIMESTAMPS),
     "bytes": ({"code": "BYTES"}, BYTES, MISFIT_BYTES),
     "proto": ({"code": "PROTO", "proto_type_fqn": "shop.Order"}, BYTES, MISFIT_BYTES),
-    "numeric": ({"code": "NUMERIC"}, NUMERICS, (*MISFIT_STRINGS[:3], "true", "[1]")),
-    "pg_numeric": ({"code": "NUMERIC", "type_annotation": "PG_NUMERIC"}, NUMERICS, ("true", "{ }")),
+    "numeric": ({"code": "NUMERIC"}, NUMERICS, (*MISFIT_NUMERICS, '"NaN"')),
+    "pg_numeric": (
+        {"code": "NUMERIC", "type_annotation": "PG_NUMERIC"},
+        (*NUMERICS, '"NaN"', '"-1e131072"'),
+        (*MISFIT_NUMERICS, r'"\u004eaN"'),
+    ),
     "json": ({"code": "JSON"}, JSONS, MISFIT_STRINGS[:3]),
     "jsonb": ({"code": "JSON", "type_annotation": "PG_JSONB"}, JSONS, MISFIT_STRINGS[:3]),
 }
@@ -259,7 +380,7 @@ def rows(seed: int = 0) -> Iterator[bytes]:
     ):
         yield message(data_change(moment(), mods, mod_type=mod_type, table="every", columns=EVERY.columns))
         yield message(heartbeat(moment()))
-    for name, table in (("every", EVERY), ("strange", STRANGE)):
+    for name, table in (("random", EVERY), ("strange", STRANGE)):
         mods = [(key(n), table.random_row(rng), table.random_row(rng)) for n in range(40)]
         yield message(data_change(moment(), mods, mod_type="UPDATE", table=name, columns=table.columns))
     yield message(*map(_misfit_record, [moment()]))
@@ -279,8 +400,10 @@ def _misfit_record(moment: str) -> Any:
         for number, misfit in enumerate(misfits):
             new = obj([(name, misfit), (f"{name}s", f"[{fitting[0]}, {misfit}]")])
             mods.append((f'{{"id":"{number}"}}', new, obj([(f"{name}s", misfit)])))
-    mods.append(('{"id":"0"}', '{"int64s":["NULL","1",null]}', '{"strings":["NULL"],"int64":"NULL"}'))
-    return data_change(moment, mods, mod_type="UPDATE", table="every", columns=EVERY.columns)
+    for name, (_, fitting, _) in TYPES.items():
+        # What the emulator writes for NULL in an array of some types: null in these, itself in others.
+        mods.append(('{"id":"0"}', f'{{"{name}s":["NULL",{fitting[0]},null]}}', f'{{"{name}":"NULL"}}'))
+    return data_change(moment, mods, mod_type="UPDATE", table="misfits", columns=EVERY.columns)
 
 
 def _names_record(moment: str) -> Any:

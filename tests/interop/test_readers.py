@@ -110,7 +110,7 @@ def test_what_a_later_schema_adds_is_left_aside(
         line(1, keys={"id": "5"}, new={"a": "x", "b": ["y"]}),
         line(2, keys="unknown", new="unknown", old="unknown"),
         line(0, keys={"id": "5"}, new={}, mod_type="UNKNOWN"),
-        line(0, keys={"id": "5"}, new={"c": "[1]"}),
+        line(0, keys={"id": "5"}, new={"c": {"json": "[1]"}}),
     ]
     consumer = run(socket, language, 2 * len(expected), messages)
     assert consumer.process.returncode == 0, consumer.err.decode()

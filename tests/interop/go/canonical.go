@@ -67,7 +67,7 @@ func line(record envelope.DataChangeRecord, mod envelope.Mod, shape shape) []byt
 			other := others.At(i)
 			name, in := must(other.Name()), objects[other.Place()]
 			if _, taken := in[name]; !taken && in != nil {
-				in[name] = quote(must(other.Json()))
+				in[name] = standIn(must(other.Json()))
 			}
 		}
 		keys = objects[envelope.Other_Place_keys].String()
@@ -128,7 +128,7 @@ func value(cell envelope.Value) string {
 	case envelope.Value_Which_array:
 		return array(must(cell.Array()))
 	case envelope.Value_Which_json:
-		return quote(must(cell.Json()))
+		return standIn(must(cell.Json()))
 	}
 	return unknown
 }
@@ -158,7 +158,7 @@ func array(array envelope.Array) string {
 		})
 	case envelope.Array_Which_json:
 		list := must(array.Json())
-		return elements(nulls, list.Len(), func(i int) string { return quote(must(list.At(i))) })
+		return elements(nulls, list.Len(), func(i int) string { return standIn(must(list.At(i))) })
 	}
 	return unknown
 }
@@ -208,6 +208,11 @@ func (o object) String() string {
 		text = append(append(append(text, quote(name)...), ':'), o[name]...)
 	}
 	return string(append(text, '}'))
+}
+
+// standIn is JSON text in place of a value: no typed value is an object.
+func standIn(text string) string {
+	return `{"json":` + quote(text) + `}`
 }
 
 // quote escapes what JSON demands and nothing else; encoding/json escapes more.

@@ -20,6 +20,11 @@ var (
 	bareInteger   = regexp.MustCompile(`^-?[0-9]+$`)
 	instant       = regexp.MustCompile(
 		`^"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(\.[0-9]{1,9})?(Z|\+00:00)"$`)
+	decimal  = regexp.MustCompile(`^"-?[0-9]+(\.[0-9]+)?([eE][-+]?[0-9]+)?"$`)
+	date     = regexp.MustCompile(`^"([0-9]{1,4})-([0-9]{2}-[0-9]{2})"$`)
+	uuid     = regexp.MustCompile(`^"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}"$`)
+	interval = regexp.MustCompile(`^"P(-?[0-9]+Y)?(-?[0-9]+M)?(-?[0-9]+W)?(-?[0-9]+D)?` +
+		`(T(-?[0-9]+H)?(-?[0-9]+M)?(-?[0-9]+(\.[0-9]+)?S)?)?"$`)
 	halfPair = regexp.MustCompile(`^\\u[dD][89a-fA-F]`)
 	special  = map[string]float64{`"NaN"`: math.NaN(), `"Infinity"`: math.Inf(1), `"-Infinity"`: math.Inf(-1)}
 )
@@ -45,7 +50,7 @@ func (r role) typed(text string) object {
 		}
 		value, fits := read(string(raw))
 		if !fits {
-			value = quote(string(raw))
+			value = standIn(string(raw))
 		}
 		found[name] = value
 	}
@@ -71,16 +76,33 @@ func scalar(of envelope.Type) reader {
 		return func(raw string) (string, bool) { return raw, raw == "true" || raw == "false" }
 	case envelope.TypeCode_int64, envelope.TypeCode_enum:
 		return readInteger
-	case envelope.TypeCode_float64, envelope.TypeCode_float32:
+	case envelope.TypeCode_float64:
 		return readFloat
-	case envelope.TypeCode_string, envelope.TypeCode_date, envelope.TypeCode_interval, envelope.TypeCode_uuid:
+	case envelope.TypeCode_float32:
+		return func(raw string) (string, bool) {
+			value, fits := readFloat(raw)
+			number, _ := strconv.ParseFloat(raw, 64)
+			return value, fits && !math.IsInf(float64(float32(number)), 0)
+		}
+	case envelope.TypeCode_string:
 		return readText
+	case envelope.TypeCode_date:
+		return readDate
+	case envelope.TypeCode_interval:
+		return func(raw string) (string, bool) {
+			// What ends so has no part where it needs one.
+			isOpen := strings.HasSuffix(raw, `P"`) || strings.HasSuffix(raw, `T"`)
+			return raw, interval.MatchString(raw) && !isOpen
+		}
+	case envelope.TypeCode_uuid:
+		return func(raw string) (string, bool) { return raw, uuid.MatchString(raw) }
 	case envelope.TypeCode_numeric:
+		isPg := of.Annotation() == envelope.TypeAnnotation_pgNumeric
 		return func(raw string) (string, bool) {
 			if isNumber(raw) {
 				return quote(raw), true
 			}
-			return readText(raw)
+			return raw, decimal.MatchString(raw) || isPg && raw == `"NaN"`
 		}
 	case envelope.TypeCode_json:
 		return func(raw string) (string, bool) {
@@ -104,8 +126,7 @@ func scalar(of envelope.Type) reader {
 
 func arrayOf(element envelope.Type) reader {
 	read := scalar(element)
-	isInteger := element.Annotation() == envelope.TypeAnnotation_pgOid ||
-		element.Code() == envelope.TypeCode_int64 || element.Code() == envelope.TypeCode_enum
+	knowsNull := knowsNull(element)
 	return func(raw string) (string, bool) {
 		var raws []json.RawMessage
 		if raw[0] != '[' || json.Unmarshal([]byte(raw), &raws) != nil {
@@ -115,10 +136,10 @@ func arrayOf(element envelope.Type) reader {
 		for i, raw := range raws {
 			text, fits := string(raw), true
 			switch {
-			case text == "null" || isInteger && text == `"NULL"`:
+			case text == "null" || knowsNull && text == `"NULL"`:
 				values[i] = "null"
 			case read == nil:
-				values[i] = quote(text)
+				values[i] = standIn(text)
 			default:
 				if values[i], fits = read(text); !fits {
 					return "", false
@@ -127,6 +148,16 @@ func arrayOf(element envelope.Type) reader {
 		}
 		return "[" + strings.Join(values, ",") + "]", true
 	}
+}
+
+// knowsNull is whether the string "NULL" in an array is null: nothing of these types reads so.
+func knowsNull(element envelope.Type) bool {
+	switch element.Code() {
+	case envelope.TypeCode_int64, envelope.TypeCode_enum, envelope.TypeCode_numeric, envelope.TypeCode_date,
+		envelope.TypeCode_interval, envelope.TypeCode_uuid:
+		return true
+	}
+	return element.Annotation() == envelope.TypeAnnotation_pgOid
 }
 
 func misfit(string) (string, bool) { return "", false }
@@ -150,6 +181,16 @@ func readFloat(raw string) (string, bool) {
 func readText(raw string) (string, bool) {
 	text, fits := unquoted(raw)
 	return quote(text), fits
+}
+
+func readDate(raw string) (string, bool) {
+	parts := date.FindStringSubmatch(raw)
+	if parts == nil {
+		return "", false
+	}
+	year := strings.Repeat("0", 4-len(parts[1])) + parts[1]
+	_, err := time.Parse(time.DateOnly, year+"-"+parts[2])
+	return raw, err == nil && year != "0000"
 }
 
 func readTimestamp(raw string) (string, bool) {

@@ -27,7 +27,7 @@ export function line(record, mod, shape) {
     const found = [cells(keys, shape.keys), cells(newValues, shape.rest), cells(oldValues, shape.rest)];
     for (const other of others.toArray()) {
       const object = found[other.place];
-      if (object && !object.has(other.name)) object.set(other.name, quote(other.json));
+      if (object && !object.has(other.name)) object.set(other.name, standIn(other.json));
     }
     objects = found.map(braced);
   } else if (mod.which() === Mod.JSON) {
@@ -60,7 +60,7 @@ function value(cell) {
     case Value.BYTES: return bytes(cell.bytes);
     case Value.TIMESTAMP: return moment(cell.timestamp);
     case Value.ARRAY: return array(cell.array);
-    case Value.JSON: return quote(cell.json);
+    case Value.JSON: return standIn(cell.json);
     default: return UNKNOWN;
   }
 }
@@ -73,7 +73,7 @@ function array(array) {
     case Elements.TEXT: return elements(array, array.text, quote);
     case Elements.BYTES: return elements(array, array.bytes, bytes);
     case Elements.TIMESTAMP: return elements(array, array.timestamp, moment);
-    case Elements.JSON: return elements(array, array.json, quote);
+    case Elements.JSON: return elements(array, array.json, standIn);
     default: return UNKNOWN;
   }
 }
@@ -112,3 +112,6 @@ function braced(object) {
 
 // JSON.stringify escapes what the form does, and no more.
 export const quote = (text) => JSON.stringify(text);
+
+// JSON text in place of a value: no typed value is an object.
+export const standIn = (text) => `{"json":${quote(text)}}`;

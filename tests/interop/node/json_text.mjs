@@ -1,10 +1,16 @@
 // Values that came as JSON text, written by their columns' types.
 
-import { bracketed, float, integer, quote } from "./canonical.mjs";
+import { bracketed, float, integer, quote, standIn } from "./canonical.mjs";
 import { TypeAnnotation, TypeCode } from "./envelope.js";
 
 const SPECIAL = new Map([['"NaN"', NaN], ['"Infinity"', Infinity], ['"-Infinity"', -Infinity]]);
 const INSTANT = /^"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(?:Z|\+00:00)"$/;
+const DECIMAL = /^"-?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?"$/;
+const DATE = /^"(\d{1,4})(-\d\d-\d\d)"$/;
+const UUID = /^"[\da-fA-F]{8}(?:-[\da-fA-F]{4}){3}-[\da-fA-F]{12}"$/;
+// What ends in P or T has no part where it needs one.
+const INTERVAL =
+  /^"P(?:-?\d+Y)?(?:-?\d+M)?(?:-?\d+W)?(?:-?\d+D)?(?:T(?:-?\d+H)?(?:-?\d+M)?(?:-?\d+(?:\.\d+)?S)?)?(?<![PT])"$/;
 
 // The values of an object's JSON text; what does not fit its column, or has none, is its text.
 export function typed(text, role) {
@@ -16,7 +22,7 @@ export function typed(text, role) {
     const raw = scanner.value();
     if (object.has(name)) return;
     const read = role.get(name);
-    object.set(name, read && raw === "null" ? "null" : read?.(raw) ?? quote(raw));
+    object.set(name, read && raw === "null" ? "null" : read?.(raw) ?? standIn(raw));
   });
   return object;
 }
@@ -34,13 +40,13 @@ function scalar(type) {
     case TypeCode.BOOL: return (raw) => (raw === "true" || raw === "false" ? raw : undefined);
     case TypeCode.INT64:
     case TypeCode.ENUM: return whole;
-    case TypeCode.FLOAT64:
-    case TypeCode.FLOAT32: return real;
-    case TypeCode.STRING:
-    case TypeCode.DATE:
-    case TypeCode.INTERVAL:
-    case TypeCode.UUID: return text;
-    case TypeCode.NUMERIC: return (raw) => (isNumber(raw) ? quote(raw) : text(raw));
+    case TypeCode.FLOAT64: return real;
+    case TypeCode.FLOAT32: return single;
+    case TypeCode.STRING: return text;
+    case TypeCode.DATE: return date;
+    case TypeCode.INTERVAL: return interval;
+    case TypeCode.UUID: return uuid;
+    case TypeCode.NUMERIC: return type.annotation === TypeAnnotation.PG_NUMERIC ? pgNumeric : numeric;
     case TypeCode.JSON: return (raw) => (raw.startsWith('"') ? text(raw) : quote(raw));
     case TypeCode.BYTES:
     case TypeCode.PROTO: return bytes;
@@ -57,8 +63,8 @@ function array(element) {
     const scanner = new Scanner(raw);
     scanner.each("[", "]", () => {
       const one = scanner.value();
-      if (one === "null" || (read === whole && one === '"NULL"')) found.push("null");
-      else found.push(read ? read(one) : quote(one));
+      if (one === "null" || (KNOW_NULL.includes(read) && one === '"NULL"')) found.push("null");
+      else found.push(read ? read(one) : standIn(one));
     });
     return found.includes(undefined) ? undefined : bracketed(found);
   };
@@ -74,6 +80,23 @@ function real(raw) {
   if (SPECIAL.has(raw)) return float(SPECIAL.get(raw));
   return isNumber(raw) && Number.isFinite(Number(raw)) ? float(Number(raw)) : undefined;
 }
+
+const single = (raw) => (Number.isFinite(Math.fround(Number(raw))) || SPECIAL.has(raw) ? real(raw) : undefined);
+
+const formed = (form) => (raw) => (form.test(raw) ? raw : undefined);
+const interval = formed(INTERVAL);
+const uuid = formed(UUID);
+
+const numeric = (raw) => (isNumber(raw) ? quote(raw) : formed(DECIMAL)(raw));
+const pgNumeric = (raw) => (raw === '"NaN"' ? raw : numeric(raw));
+
+function date(raw) {
+  const [, year, rest] = DATE.exec(raw) ?? [];
+  return year && timestamp(`"${year.padStart(4, "0")}${rest}T00:00:00Z"`) && raw;
+}
+
+// Where the string "NULL" in an array is null: nothing of these types reads so.
+const KNOW_NULL = [whole, numeric, pgNumeric, date, interval, uuid];
 
 // Half a surrogate pair is something that JavaScript's strings can hold, and UTF-8 cannot.
 function unquoted(raw) {

@@ -55,7 +55,7 @@ def _objects(mod: Any, shape: Shape) -> dict[str, Any]:
             }
             for other in mod.typed.others:
                 if place := _PLACES.get(name_of(other.place)):
-                    found[place].setdefault(other.name, other.json)
+                    found[place].setdefault(other.name, stand_in(other.json))
             return found
     return dict.fromkeys(("keys", "new", "old"), "unknown")
 
@@ -116,6 +116,11 @@ def timestamp(seconds: int, nanos: int) -> str:
     return f"{date.isoformat()}T{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}.{nanos:09}Z"
 
 
+def stand_in(text: str) -> dict[str, str]:
+    """JSON text in place of a value: no typed value is an object."""
+    return {"json": text}
+
+
 _SCALARS: dict[str, Callable[[Any], Any]] = {
     "bool": bool,
     "int64": str,
@@ -123,5 +128,5 @@ _SCALARS: dict[str, Callable[[Any], Any]] = {
     "text": str,
     "bytes": lambda content: base64.b64encode(content).decode(),
     "timestamp": lambda moment: timestamp(moment.seconds, moment.nanos),
-    "json": str,
+    "json": stand_in,
 }

@@ -6,6 +6,7 @@ import base64
 import datetime
 import math
 import re
+import struct
 from collections.abc import Callable, Mapping
 from json.decoder import JSONDecoder, scanstring
 from typing import Any
@@ -19,6 +20,14 @@ _SPECIAL = {'"NaN"': math.nan, '"Infinity"': math.inf, '"-Infinity"': -math.inf}
 _TIMESTAMP = re.compile(
     r'"([0-9]{4}-[0-9]{2}-[0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(?:\.([0-9]{1,9}))?(?:Z|\+00:00)"'
 )
+_DECIMAL = re.compile(r'"(-?[0-9]+(?:\.[0-9]+)?(?:[eE][-+]?[0-9]+)?)"')
+_DATE = re.compile(r'"(([0-9]{1,4})-([0-9]{2})-([0-9]{2}))"')
+_UUID = re.compile(r'"([0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12})"')
+# What ends in P or T has no part where it needs one.
+_INTERVAL = re.compile(
+    r'"(P(?:-?[0-9]+Y)?(?:-?[0-9]+M)?(?:-?[0-9]+W)?(?:-?[0-9]+D)?'
+    r'(?:T(?:-?[0-9]+H)?(?:-?[0-9]+M)?(?:-?[0-9]+(?:\.[0-9]+)?S)?)?(?<![PT]))"'
+)
 _scan = JSONDecoder().raw_decode
 
 Reader = Callable[[str], Any]
@@ -30,7 +39,7 @@ def typed(text: str, readers: Mapping[str, Reader]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for name, raw in _members(text):
         if name not in values:
-            values[name] = _value(raw, readers[name]) if name in readers else raw
+            values[name] = _value(raw, readers[name]) if name in readers else canonical.stand_in(raw)
     return values
 
 
@@ -42,9 +51,10 @@ def reader(of: Any) -> Reader:
 
 
 def _scalar(of: Any) -> Reader | None:
-    return (
-        _integer if canonical.name_of(of.annotation) == "pgOid" else _READERS.get(canonical.name_of(of.code))
-    )
+    code, annotation = canonical.name_of(of.code), canonical.name_of(of.annotation)
+    if annotation == "pgOid":
+        return _integer
+    return _pg_numeric if (code, annotation) == ("numeric", "pgNumeric") else _READERS.get(code)
 
 
 def _value(raw: str, read: Reader) -> Any:
@@ -53,17 +63,19 @@ def _value(raw: str, read: Reader) -> Any:
     try:
         return read(raw)
     except ValueError:
-        return raw
+        return canonical.stand_in(raw)
 
 
 def _array(element: Any) -> Reader:
     read = _scalar(element)
 
+    def one(raw: str) -> Any:
+        if raw == "null" or (raw == '"NULL"' and read in _KNOW_NULL):
+            return None
+        return canonical.stand_in(raw) if read is None else read(raw)
+
     def array(raw: str) -> list[Any]:
-        elements = _elements(raw)
-        if read is _integer:
-            elements = ["null" if one == '"NULL"' else one for one in elements]
-        return [None if one == "null" else one if read is None else read(one) for one in elements]
+        return [one(text) for text in _elements(raw)]
 
     return array
 
@@ -91,6 +103,16 @@ def _float(raw: str) -> str:
     return canonical.bits(number)
 
 
+def _float32(raw: str) -> str:
+    written = _float(raw)
+    if raw not in _SPECIAL:
+        try:
+            struct.pack(">f", float(raw))
+        except OverflowError as too_great:
+            raise ValueError from too_great
+    return written
+
+
 def _string(raw: str) -> str:
     if not raw.startswith('"'):
         raise ValueError
@@ -114,6 +136,35 @@ def _timestamp(raw: str) -> str:
     return f"{found[1]}T{found[2]}:{found[3]}:{found[4]}.{(found[5] or ''):0<9}Z"
 
 
+def _formed(raw: str, form: re.Pattern[str]) -> re.Match[str]:
+    found = form.fullmatch(raw)
+    if not found:
+        raise ValueError
+    return found
+
+
+def _date(raw: str) -> str:
+    found = _formed(raw, _DATE)
+    datetime.date(int(found[2]), int(found[3]), int(found[4]))
+    return found[1]
+
+
+def _uuid(raw: str) -> str:
+    return _formed(raw, _UUID)[1]
+
+
+def _interval(raw: str) -> str:
+    return _formed(raw, _INTERVAL)[1]
+
+
+def _numeric(raw: str) -> str:
+    return raw if _NUMBER.fullmatch(raw) else _formed(raw, _DECIMAL)[1]
+
+
+def _pg_numeric(raw: str) -> str:
+    return "NaN" if raw == '"NaN"' else _numeric(raw)
+
+
 def _misfit(raw: str) -> Any:
     raise ValueError
 
@@ -121,13 +172,19 @@ def _misfit(raw: str) -> Any:
 _READERS: dict[str | None, Reader] = {
     "bool": _bool,
     **dict.fromkeys(("int64", "enum"), _integer),
-    **dict.fromkeys(("float64", "float32"), _float),
-    **dict.fromkeys(("string", "date", "interval", "uuid"), _string),
-    **dict.fromkeys(("bytes", "proto"), _bytes),
-    "numeric": lambda raw: raw if _NUMBER.fullmatch(raw) else _string(raw),
+    "float64": _float,
+    "float32": _float32,
+    "string": _string,
+    "date": _date,
+    "interval": _interval,
+    "uuid": _uuid,
+    "numeric": _numeric,
     "json": lambda raw: _string(raw) if raw.startswith('"') else raw,
+    **dict.fromkeys(("bytes", "proto"), _bytes),
     "timestamp": _timestamp,
 }
+_KNOW_NULL = (_integer, _numeric, _pg_numeric, _date, _interval, _uuid)
+"""Where the string "NULL" in an array is null: nothing of these types reads so."""
 
 
 def _members(text: str) -> list[tuple[str, str]]:

@@ -61,7 +61,7 @@ pub fn line(record: data_change_record::Reader, change: mod_::Reader, shape: &Sh
                     Ok(other::Place::OldValues) => &mut objects[2],
                     Err(_) => continue,
                 };
-                let json = quote(other.get_json()?.to_str()?);
+                let json = stand_in(other.get_json()?.to_str()?);
                 object.entry(other.get_name()?.to_string()?).or_insert(json);
             }
             objects.map(|object| braced(&object))
@@ -110,7 +110,8 @@ fn value(cell: value::Reader) -> Result<String> {
         Ok(value::Bool(truth)) => truth.to_string(),
         Ok(value::Int64(number)) => integer(number),
         Ok(value::Float64(number)) => float(number),
-        Ok(value::Text(text) | value::Json(text)) => quote(text?.to_str()?),
+        Ok(value::Text(text)) => quote(text?.to_str()?),
+        Ok(value::Json(text)) => stand_in(text?.to_str()?),
         Ok(value::Bytes(content)) => bytes(content?),
         Ok(value::Timestamp(moment)) => quote(&timestamp(moment.get_seconds(), moment.get_nanos())?),
         Ok(value::Array(array)) => elements(array?)?,
@@ -123,8 +124,11 @@ fn elements(array: array::Reader) -> Result<String> {
         Ok(array::Bool(list)) => list?.iter().map(|truth| truth.to_string()).collect(),
         Ok(array::Int64(list)) => list?.iter().map(integer).collect(),
         Ok(array::Float64(list)) => list?.iter().map(float).collect(),
-        Ok(array::Text(list) | array::Json(list)) => {
+        Ok(array::Text(list)) => {
             list?.iter().map(|text| Ok(quote(text?.to_str()?))).collect::<Result<_>>()?
+        }
+        Ok(array::Json(list)) => {
+            list?.iter().map(|text| Ok(stand_in(text?.to_str()?))).collect::<Result<_>>()?
         }
         Ok(array::Bytes(list)) => list?.iter().map(|content| Ok(bytes(content?))).collect::<Result<_>>()?,
         Ok(array::Timestamp(list)) => list?
@@ -163,6 +167,11 @@ pub fn bracketed(elements: impl Iterator<Item = String>) -> String {
 fn braced(object: &Object) -> String {
     let members: Vec<_> = object.iter().map(|(name, value)| format!("{}:{value}", quote(name))).collect();
     format!("{{{}}}", members.join(","))
+}
+
+/// JSON text in place of a value: no typed value is an object.
+pub fn stand_in(text: &str) -> String {
+    format!("{{\"json\":{}}}", quote(text))
 }
 
 /// A string with the escapes that JSON demands and no others.
