@@ -297,7 +297,8 @@ impl Intake {
     /// here only where they say to send its record raw.
     fn dead_letter(&mut self, lane: usize, error: &Error, raw: &[u8], received: Received) -> Result<()> {
         let shared = &self.shared;
-        let (Error::Undecodable { version, table, what } | Error::Misfit { version, table, what, .. }) = error
+        let (Error::Undecodable { version, table, what } | Error::Misfit { version, table, what, .. }) =
+            error
         else {
             return Err(error.clone());
         };
