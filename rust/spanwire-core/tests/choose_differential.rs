@@ -179,8 +179,9 @@ fn sent(name: &str, value: &Json, said: &Said) -> Option<Json> {
     let is_key = described.is_some_and(|(_, _, is_key)| *is_key);
     // A stranger's canonical value is an object that holds its JSON text.
     let described_text = value.as_str().or_else(|| value["json"].as_str()).unwrap_or_default();
-    let as_text =
-        |text: &str| if described.is_some() { json!(text) } else { json!({ "json": json!(text).to_string() }) };
+    let as_text = |text: &str| {
+        if described.is_some() { json!(text) } else { json!({ "json": json!(text).to_string() }) }
+    };
     if said.exclude.contains(&name) || !(said.columns.is_empty() || is_key || said.columns.contains(&name)) {
         return None;
     }
