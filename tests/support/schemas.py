@@ -1,5 +1,8 @@
-"""`envelope.capnp` in its generations: those of the past, kept beside the golden messages written by
-them, and one of the future, made from today's text."""
+"""`envelope.capnp` in its generations.
+
+Those of the past are kept beside the golden messages written by them; one of the future is made from
+today's text.
+"""
 
 from __future__ import annotations
 

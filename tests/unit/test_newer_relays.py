@@ -1,21 +1,33 @@
-"""Today's reader and relays of a later version: what it knows it reads, what it must not overlook it
-refuses by name, and nothing is taken for something else."""
+"""Today's reader and relays of a later version.
+
+What it knows it reads, what it must not overlook it refuses by name, and nothing is taken for something
+else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import zmq
 from support.schemas import GENERATIONS, LATER, TODAY, encoded, golden, grown, load, written_by
 
+from spanwire import Subscriber
 from spanwire._core import Change, Message
 from spanwire.errors import FormatError
 
+_TOPIC = "shop/orders_stream/sales.orders/"
 NAMES = sorted(folder.name for folder in GENERATIONS[-1].iterdir() if folder.is_dir())
-_OF_A_MESSAGE = [name for name in dir(Message) if not name.startswith("_") and not callable(getattr(Message, name))]
-_OF_A_CHANGE = [name for name in dir(Change) if not name.startswith("_") and not callable(getattr(Change, name))]
+_OF_A_MESSAGE = [
+    name for name in dir(Message) if not name.startswith("_") and not callable(getattr(Message, name))
+]
+_OF_A_CHANGE = [
+    name for name in dir(Change) if not name.startswith("_") and not callable(getattr(Change, name))
+]
 
 
 @pytest.fixture(scope="module")
@@ -52,14 +64,15 @@ def test_what_was_added_later_is_left_aside(later: Any, name: str) -> None:
     assert repr(newer_says) == repr(says)  # as text: NaN is what it was
 
 
-def _changed(
-    later: Any, name: str, root: str, change: Callable[[Any], None]
-) -> list[bytes]:
+def _changed(later: Any, name: str, root: str, change: Callable[[Any], None]) -> list[bytes]:
     """A message of the later version in which one struct was changed."""
     frames = written_by(later, golden(name))
     place = {"Header": 1, "Columns": 2}.get(root, 3)
     struct = getattr(later, root)
-    records = [record.as_builder(num_first_segment_words=1 << 16) for record in struct.read_multiple_bytes(frames[place])]
+    records = [
+        record.as_builder(num_first_segment_words=1 << 16)
+        for record in struct.read_multiple_bytes(frames[place])
+    ]
     change(records[0])
     frames[place] = b"".join(encoded(struct, record.to_dict()) for record in records)
     return frames
@@ -84,7 +97,12 @@ def _set_place(record: Any) -> None:
 
 @pytest.mark.parametrize(
     ("change", "what"),
-    [(_set_value, "kind of value"), (_set_array, "kind of array"), (_set_mod, "kind of mod"), (_set_place, "place")],
+    [
+        (_set_value, "kind of value"),
+        (_set_array, "kind of array"),
+        (_set_mod, "kind of mod"),
+        (_set_place, "place"),
+    ],
 )
 def test_a_member_of_a_union_that_is_not_known_refuses_its_body(
     later: Any, change: Callable[[Any], None], what: str
@@ -131,3 +149,90 @@ def test_values_of_a_type_that_is_not_known_are_as_they_were_written(later: Any)
     known = Message.decode(golden("typed")).changes()
     assert [change.canonical() for change in changes] == [change.canonical() for change in known]
     assert {column["type"]["code"] for column in changes[0].columns} == {"TYPE_CODE_UNSPECIFIED"}
+
+
+_REFUSED = [
+    (
+        "requiredFeatures",
+        1 << 5,
+        "requires feature bits 5 that this build does not know: update the consumer",
+    ),
+    ("formatMajor", 2, "format 2, and this build reads format 1: update the consumer"),
+]
+refused = pytest.mark.parametrize(("field", "value", "why"), _REFUSED, ids=[field for field, *_ in _REFUSED])
+
+
+def _demanding(field: str, value: int) -> list[bytes]:
+    """A message of a relay that will not be overlooked."""
+    today = load(TODAY)
+    topic, header, *rest = golden("typed")
+    with today.Header.from_bytes(header) as read:
+        return [topic, encoded(today.Header, read.to_dict() | {field: value}), *rest]
+
+
+@refused
+def test_what_must_not_be_overlooked_refuses_the_message(field: str, value: int, why: str) -> None:
+    """One line says what is asked for, and what to do."""
+    with pytest.raises(FormatError) as raised:
+        Message.decode(_demanding(field, value))
+    assert str(raised.value) == f"cannot read the message: header frame: {why}"
+
+
+@pytest.fixture
+def newer_relay() -> Iterator[Callable[[list[bytes]], str]]:
+    """Sends a message to each who subscribes; gives its endpoint."""
+    stop = threading.Event()
+    threads: list[threading.Thread] = []
+    context = zmq.Context()
+
+    def serve(frames: list[bytes]) -> str:
+        socket = context.socket(zmq.XPUB)
+        port = socket.bind_to_random_port("tcp://127.0.0.1")
+
+        def answer() -> None:
+            while not stop.is_set():
+                if socket.poll(20) and socket.recv() == b"\x01" + _TOPIC.encode():
+                    socket.send_multipart(frames)
+            socket.close(0)
+
+        threads.append(threading.Thread(target=answer))
+        threads[-1].start()
+        return f"tcp://127.0.0.1:{port}"
+
+    yield serve
+    stop.set()
+    for thread in threads:
+        thread.join()
+    context.term()
+
+
+@refused
+def test_a_subscriber_raises_it(
+    newer_relay: Callable[[list[bytes]], str], field: str, value: int, why: str
+) -> None:
+    """The consumer's library refuses where changes are received."""
+    with (
+        Subscriber([newer_relay(_demanding(field, value))], topics=[_TOPIC]) as subscriber,
+        pytest.raises(FormatError, match=why),
+    ):
+        subscriber.receive(30)
+
+
+@refused
+def test_tail_says_it_and_fails(
+    newer_relay: Callable[[list[bytes]], str], field: str, value: int, why: str
+) -> None:
+    """`spanwire tail` prints one line and exits with 1."""
+    endpoint = newer_relay(_demanding(field, value))
+    command = [sys.executable, "-c", "from spanwire.cli import main; main()", "tail", endpoint]
+    tail = subprocess.run(
+        [*command, "--topic", _TOPIC, "--count", "1", "--timeout", "60"],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert (tail.returncode, tail.stdout) == (1, "")
+    *_, last = tail.stderr.strip().splitlines()
+    assert why in last
+    assert "Traceback" not in tail.stderr

@@ -85,8 +85,10 @@ def _only(now: Any, then: Any) -> Any:
 @generations
 @pytest.mark.parametrize("name", NAMES)
 def test_readers_of_every_generation_read_what_is_written_now(generation: Path, name: str) -> None:
-    """pycapnp with a generation's own schema reads each field it knows of today's messages (golden.rs
-    holds the newest generation to be those) as a reader of today does."""
+    """A reader with a generation's own schema reads each field it knows as one of today does.
+
+    The newest golden messages are what is written now: `golden.rs` holds that.
+    """
     frames = golden(name)
     then, now = _known(load(generation / TODAY.name), frames), _known(load(TODAY), frames)
     assert repr(_only(now, then)) == repr(then)  # as text: NaN is what it was
