@@ -1,7 +1,9 @@
-//! JSON text: what the scanner takes as a value is one on its own, and its strings unescape.
+//! JSON text: what the scanner takes as a value is one on its own, and to `serde_json` too; its strings
+//! are what `serde_json` reads.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use serde_json::value::RawValue;
 use spanwire_core::json::{Kind, Result, Scanner};
 
 /// Reads a value by its parts.
@@ -28,8 +30,26 @@ fn walk(scanner: &mut Scanner<'_>) -> Result<()> {
     Ok(())
 }
 
+/// All of a text as one value, by the scanner and by `serde_json`.
+fn compare(text: &str) {
+    let mut scanner = Scanner::new(text);
+    let ours = scanner.raw_value().and_then(|value| scanner.end().map(|()| value));
+    match (ours, serde_json::from_str::<&RawValue>(text)) {
+        (Ok(ours), Ok(theirs)) => assert_eq!(ours, theirs.get()),
+        (Ok(ours), Err(error)) => panic!("taken and refused by serde_json: {ours:?}: {error}"),
+        (Err(error), Ok(_)) => assert_eq!(error.what, "nested too deep"),
+        (Err(_), Err(_)) => return,
+    }
+    if let Ok(string) = Scanner::new(text).string() {
+        // A half of a surrogate pair is no text to either.
+        let theirs = serde_json::from_str::<String>(text).ok();
+        assert_eq!(string.to_cow().ok().as_deref(), theirs.as_deref());
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Ok(mut scanner) = Scanner::from_bytes(bytes) else { return };
+    compare(std::str::from_utf8(bytes).expect("the scanner takes no other bytes"));
     let mut parts = scanner.clone();
     let whole = scanner.raw_value();
     let walked = walk(&mut parts);
