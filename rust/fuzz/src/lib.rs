@@ -9,6 +9,7 @@ pub mod change_stream_record;
 pub mod chunks;
 pub mod envelope;
 pub mod googlesql;
+pub mod json;
 pub mod postgresql;
 pub mod proto;
 pub mod result_set;
