@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import math
 import struct
 from random import Random
 from typing import Any
@@ -43,7 +44,7 @@ def _lines(frames: list[bytes]) -> list[dict[str, Any]]:
                 }
                 for other in mod.typed.others:
                     place = {"keys": "keys", "newValues": "new", "oldValues": "old"}[str(other.place)]
-                    found[place].setdefault(other.name, other.json)
+                    found[place].setdefault(other.name, {"json": other.json})
                 about = {
                     "mod_type": str(record.modType).upper(),
                     "table": columns.table,
@@ -71,7 +72,9 @@ def _scalar(kind: str, value: Any) -> Any:
         case "int64":
             return str(value)
         case "float64":
-            return struct.pack(">d", value).hex()
+            return struct.pack(">d", math.nan if math.isnan(value) else value).hex()
+        case "json":
+            return {"json": value}
         case "bytes":
             return base64.b64encode(value).decode()
         case "timestamp":

@@ -1,12 +1,14 @@
 //! Values cut as Spanner may cut them come back whole, over breaks and resumes; and any bytes as
-//! pieces are merged or refused.
+//! pieces are merged as the rules say, on what protobuf reads of them, or refused.
 #![no_main]
 
 #[path = "../../spanwire-core/tests/support/values.rs"]
 mod values;
 
 use libfuzzer_sys::fuzz_target;
+use prost::Message;
 use spanwire_core::wire::ResultSetReader;
+use spanwire_fuzz::{chunks, proto, seen};
 use values::{Choose, Tree, choices, field, messages};
 
 fn tree(depth: usize, choose: &mut Choose<'_>) -> Tree {
@@ -46,15 +48,37 @@ fn whole(bytes: &[u8]) {
     assert_eq!(rows, values.iter().map(Tree::encode).collect::<Vec<_>>());
 }
 
-fn pieces(bytes: &[u8]) {
-    let mut reader = ResultSetReader::new(1 << 20);
-    for piece in bytes.split(|&byte| byte == b'|') {
+/// The whole of the pieces: each but the last in a message that says that more follows.
+fn merged(pieces: &[&[u8]]) -> spanwire_core::Result<Vec<u8>> {
+    let mut reader = ResultSetReader::new(1 << 24);
+    let mut rows: Vec<Vec<u8>> = Vec::new();
+    for (number, piece) in (1..).zip(pieces) {
         let mut message = field(2, piece);
-        message.extend([0x18, 1]);
-        let _ = reader.message(&message, &mut |_| Ok(()));
+        if number < pieces.len() {
+            message.extend([0x18, 1]);
+        }
+        reader.message(&message, &mut |row| {
+            rows.push(row.to_vec());
+            Ok(())
+        })?;
     }
-    // Whatever is last ends the value.
-    let _ = reader.message(&field(2, bytes), &mut |_| Ok(()));
+    assert_eq!(rows.len(), 1);
+    Ok(rows.remove(0))
+}
+
+fn pieces(bytes: &[u8]) {
+    let pieces: Vec<&[u8]> = bytes.split(|&byte| byte == b'|').collect();
+    let ours = merged(&pieces);
+    let Some(theirs) = chunks::merge(&pieces) else { return };
+    match (ours, theirs) {
+        (Ok(ours), Some(theirs)) => {
+            let ours = proto::Value::decode(&ours[..]).expect("pieces that protobuf reads make a value");
+            assert_eq!(ours.encode_to_vec(), theirs.encode_to_vec()); // as bytes: NaN is what it was
+        }
+        (Ok(_), None) => panic!("merged what the rules refuse"),
+        (Err(error), Some(_)) => assert!(seen::is_refused_on_purpose(&error.to_string()), "{error}"),
+        (Err(_), None) => {}
+    }
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -1,24 +1,20 @@
-//! Bytes as messages and as rows of a `GoogleSql` query: read or refused.
+//! Bytes as messages and as rows of a `GoogleSQL` query: read as protobuf reads them, or refused.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spanwire_core::change::Record;
-use spanwire_core::wire::{self, Shape, RecordReader, ResultSetReader};
+use spanwire_core::wire::Shape;
+use spanwire_fuzz::{googlesql, result_set, seen};
 
-fn read(records: &mut RecordReader, row: &[u8]) {
-    let _ = records.read_each(row, &mut |read| {
-        if let Ok(Record::Data(data)) = read {
-            let _ = wire::columns_of(&data);
-        }
-        Ok(())
-    });
+fn row(row: &[u8]) {
+    let ours = seen::read(Shape::GoogleSql, row);
+    if let Some(theirs) = googlesql::read(row) {
+        seen::agree(&ours, &theirs);
+    }
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let mut records = RecordReader::new(Shape::GoogleSql);
-    let _ = ResultSetReader::new(1 << 20).message(bytes, &mut |row| {
-        read(&mut records, row);
-        Ok(())
-    });
-    read(&mut records, bytes);
+    for value in result_set::values(bytes) {
+        row(&value);
+    }
+    row(bytes);
 });
