@@ -441,12 +441,22 @@ def _keys_record(moment: str) -> Any:
 
 
 def _big_record(moment: str) -> Any:
-    columns = [
-        ("id", {"code": "INT64"}, True, 1),
-        ("text", {"code": "STRING"}, False, 2),
-        ("bytes", {"code": "BYTES"}, False, 3),
-    ]
+    """Texts of 10 MiB, and numbers as long as PostgreSQL's may be, where they fit and where not."""
     ten_mib = 10 << 20
-    text = '"' + "öx\\n" * (ten_mib // 5) + '"'
-    mods = [('{"id":"1"}', obj([("text", text), ("bytes", '"' + "AAEC" * (ten_mib // 3) + '"')]), "{}")]
+    digits = f"{'9' * 131_072}.{'9' * 16_383}"
+    values: list[tuple[str, dict[str, Any], Text]] = [
+        ("text", {"code": "STRING"}, '"' + "öx\\n" * (ten_mib // 5) + '"'),
+        ("bytes", {"code": "BYTES"}, '"' + "AAEC" * (ten_mib // 3) + '"'),
+        ("numeric", {"code": "NUMERIC", "type_annotation": "PG_NUMERIC"}, f'"-{digits}"'),
+        ("number", {"code": "NUMERIC", "type_annotation": "PG_NUMERIC"}, f"-{digits}"),
+        ("no_numeric", {"code": "NUMERIC", "type_annotation": "PG_NUMERIC"}, f'"{digits}."'),
+        ("interval", {"code": "INTERVAL"}, f'"PT{digits}S"'),
+        ("no_interval", {"code": "INTERVAL"}, f'"PT{digits}H"'),
+        ("no_integer", {"code": "INT64"}, "9" * 131_072),
+        ("no_string", {"code": "INT64"}, f'"{"9" * 131_072}"'),
+        ("no_date", {"code": "DATE"}, f'"{digits}"'),
+    ]
+    columns = [("id", {"code": "INT64"}, True, 1)]
+    columns += [(name, of, False, place) for place, (name, of, _) in enumerate(values, start=2)]
+    mods = [('{"id":"1"}', obj([(name, text) for name, _, text in values]), "{}")]
     return data_change(moment, mods, table="big", columns=columns)
