@@ -8,11 +8,18 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator, Sequence
-from typing import Any
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
+from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.struct_pb2 import Value
+from support import change_stream_records, raw_records
 from support.change_records import data_change, heartbeat, message
+from support.raw_records import Dialect
 
 Column = tuple[str, dict[str, Any], bool, int]
+Mode = Literal["immutable", "mutable"]
 Text = str
 
 STRINGS = (
@@ -360,40 +367,94 @@ EVERY = Table("every", TYPES)
 STRANGE = Table("strange", TYPES | UNKNOWN_TYPES)
 
 
-def rows(seed: int = 0) -> Iterator[bytes]:
-    """The stream's messages: records, heartbeats between them, and one that cannot be decoded."""
-    rng = random.Random(seed)
-    second = iter(range(1, 60))
+@dataclass(frozen=True)
+class Record:
+    """A data change record, in whatever shape it is to travel; mods are the texts of keys, new and old values."""
 
-    def moment() -> str:
-        return f"2026-11-23T10:00:{next(second):02}.{rng.randrange(10**9):09}Z"
+    mods: Sequence[tuple[Text, Text, Text]]
+    columns: Sequence[Column]
+    table: str = "every"
+    mod_type: str = "UPDATE"
 
-    def key(number: int) -> Text:
-        return f'{{"id":"{number}"}}'
 
-    most = max(len(fitting) for _, fitting, _ in TYPES.values()) + 2
-    whole = [(key(n), EVERY.row(n), EVERY.row(n + 1)) for n in range(most)]
-    for mod_type, mods in (
-        ("INSERT", [(keys, new, "{}") for keys, new, _ in whole]),
-        ("UPDATE", whole),
-        ("DELETE", [(keys, "{}", old) for keys, _, old in whole]),
-    ):
-        yield message(data_change(moment(), mods, mod_type=mod_type, table="every", columns=EVERY.columns))
-        yield message(heartbeat(moment()))
-    for name, table in (("random", EVERY), ("strange", STRANGE)):
-        mods = [(key(n), table.random_row(rng), table.random_row(rng)) for n in range(40)]
-        yield message(data_change(moment(), mods, mod_type="UPDATE", table=name, columns=table.columns))
-    yield message(*map(_misfit_record, [moment()]))
-    yield message(data_change("2026-11-23T10:00:62Z", [(key(1), "{}", "{}")], table="every"))
-    yield message(_names_record(moment()))
-    yield message(_others_record(moment()))
-    yield message(_keys_record(moment()))
-    yield message(_big_record(moment()))
+def shapes() -> Iterator[tuple[Dialect, Mode, Iterator[bytes]]]:
+    """The stream, a part in each shape that Spanner has."""
+    yield "googlesql", "immutable", _googlesql([*_records(seed=0), _big_record()], _moments(10))
+    yield "postgresql", "immutable", _postgresql([*_records(seed=1)], _moments(11))
+    yield "googlesql", "mutable", _mutable(
+        [*_whole_records(), replace(_misfit_record(), table="protobuf misfits")], _moments(12)
+    )
+
+
+def _moments(hour: int) -> Iterator[str]:
+    rng = random.Random(hour)
+    return (f"2026-11-23T{hour}:00:{second:02}.{rng.randrange(10**9):09}Z" for second in range(1, 60))
+
+
+def _googlesql(records: Sequence[Record], moments: Iterator[str]) -> Iterator[bytes]:
+    """With heartbeats between them, and one that cannot be decoded."""
+    for record, moment in zip(records, moments, strict=False):
+        columns, table = record.columns, record.table
+        row = data_change(moment, record.mods, mod_type=record.mod_type, table=table, columns=columns)
+        yield message(row)
+        yield message(heartbeat(next(moments)))
+    yield message(data_change("2026-11-23T10:00:62Z", [('{"id":"1"}', "{}", "{}")], table="every"))
     # Nothing but a last change behind it all, so that nobody stops early.
-    yield message(data_change(moment(), [({"Id": "1"}, {"Name": "the end"}, {})]))
+    yield message(data_change(next(moments), [({"Id": "1"}, {"Name": "the end"}, {})]))
 
 
-def _misfit_record(moment: str) -> Any:
+def _postgresql(records: Sequence[Record], moments: Iterator[str]) -> Iterator[bytes]:
+    for record, moment in zip(records, moments, strict=False):
+        columns = [raw_records.Column(name, kind, key) for name, kind, key, _ in record.columns]
+        row = raw_records.record(
+            "postgresql", moment, record.mods, columns, table=record.table, mod_type=record.mod_type
+        )
+        yield from raw_records.messages(row)
+
+
+def _mutable(records: Sequence[Record], moments: Iterator[str]) -> Iterator[bytes]:
+    """Those values that this shape can say; a number like 1e3 is an integer in it."""
+    for record, moment in zip(records, moments, strict=False):
+        columns = [(name, kind, key) for name, kind, key, _ in record.columns]
+        mods = [(_protobuf(keys), _protobuf(new), _protobuf(old)) for keys, new, old in record.mods]
+        yield message(change_stream_records.data_change(moment, columns, mods, table=record.table))
+
+
+def _protobuf(text: Text) -> dict[str, Value]:
+    """An object's values, without halves of surrogate pairs and numbers that are too great for a double."""
+    values = {}
+    for name, value in json.loads(text).items():
+        with suppress(ParseError, ValueError):
+            values[name] = ParseDict(value, Value())
+    return values
+
+
+def _records(seed: int) -> Iterator[Record]:
+    rng = random.Random(seed)
+    yield from _whole_records()
+    for name, table in (("random", EVERY), ("strange", STRANGE)):
+        mods = [(_key(n), table.random_row(rng), table.random_row(rng)) for n in range(40)]
+        yield Record(mods, table.columns, table=name)
+    yield _misfit_record()
+    yield _names_record()
+    yield _others_record()
+    yield _keys_record()
+
+
+def _key(number: int) -> Text:
+    return f'{{"id":"{number}"}}'
+
+
+def _whole_records() -> Iterator[Record]:
+    """Each value that fits its type, in each kind of change."""
+    most = max(len(fitting) for _, fitting, _ in TYPES.values()) + 2
+    whole = [(_key(n), EVERY.row(n), EVERY.row(n + 1)) for n in range(most)]
+    yield Record([(keys, new, "{}") for keys, new, _ in whole], EVERY.columns, mod_type="INSERT")
+    yield Record(whole, EVERY.columns)
+    yield Record([(keys, "{}", old) for keys, _, old in whole], EVERY.columns, mod_type="DELETE")
+
+
+def _misfit_record() -> Record:
     """Each value that does not fit its type, alone and in an array."""
     mods = []
     for name, (_, fitting, misfits) in TYPES.items():
@@ -403,19 +464,19 @@ def _misfit_record(moment: str) -> Any:
     for name, (_, fitting, _) in TYPES.items():
         # What the emulator writes for NULL in an array of some types: null in these, itself in others.
         mods.append(('{"id":"0"}', f'{{"{name}s":["NULL",{fitting[0]},null]}}', f'{{"{name}":"NULL"}}'))
-    return data_change(moment, mods, mod_type="UPDATE", table="misfits", columns=EVERY.columns)
+    return Record(mods, EVERY.columns, table="misfits")
 
 
-def _names_record(moment: str) -> Any:
+def _names_record() -> Record:
     columns = [("id", {"code": "INT64"}, True, 1)]
     columns += [(name, {"code": "STRING"}, False, place) for place, name in enumerate(NAMES, start=2)]
     new = obj([(name, json.dumps(name)) for name in NAMES])
     escaped = "{" + ",".join(f"{json.dumps(name)}:{json.dumps(name)}" for name in reversed(NAMES)) + "}"
     mods = [('{"id":"1"}', new, escaped)]
-    return data_change(moment, mods, mod_type="UPDATE", table="схема.表 \U0001f600", columns=columns)
+    return Record(mods, columns, table="схема.表 \U0001f600")
 
 
-def _others_record(moment: str) -> Any:
+def _others_record() -> Record:
     """Names without a column, with one of another role, and names twice."""
     new = obj(
         [("string", '"a"'), ("nobody", '{"x": [1]}'), ("string", '"b"'), ("nobody", "2"), ("zz", "null")]
@@ -424,10 +485,10 @@ def _others_record(moment: str) -> Any:
         [("id", '"7"'), ("zz", '"quote \\""'), ("int64", '"1"'), ("int64", "null"), ("\U0001f600", "1")]
     )
     mods = [(obj([("id", '"1"'), ("string", '"no key"'), ("id", '"2"')]), new, old), ("{}", "{}", "{}")]
-    return data_change(moment, mods, mod_type="UPDATE", table="every", columns=EVERY.columns)
+    return Record(mods, EVERY.columns, table="others")
 
 
-def _keys_record(moment: str) -> Any:
+def _keys_record() -> Record:
     """A key of several parts among other columns, NULL in it, or not there at all."""
     columns = [
         ("b", {"code": "STRING"}, True, 2),
@@ -437,10 +498,10 @@ def _keys_record(moment: str) -> Any:
     ]
     keys = ('{"a":null,"b":null}', '{"b":""}', '{"a":"2024-01-01T00:00:00Z"}', '{"b":"x","a":null}')
     mods = [(key, '{"w":""}', '{"v":""}') for key in keys]
-    return data_change(moment, mods, mod_type="UPDATE", table="shop.orders", columns=columns)
+    return Record(mods, columns, table="shop.orders")
 
 
-def _big_record(moment: str) -> Any:
+def _big_record() -> Record:
     """Texts of 10 MiB, and numbers as long as PostgreSQL's may be, where they fit and where not."""
     ten_mib = 10 << 20
     digits = f"{'9' * 131_072}.{'9' * 16_383}"
@@ -459,4 +520,4 @@ def _big_record(moment: str) -> Any:
     columns = [("id", {"code": "INT64"}, True, 1)]
     columns += [(name, of, False, place) for place, (name, of, _) in enumerate(values, start=2)]
     mods = [('{"id":"1"}', obj([(name, text) for name, _, text in values]), "{}")]
-    return data_change(moment, mods, table="big", columns=columns)
+    return Record(mods, columns, table="big", mod_type="INSERT")
