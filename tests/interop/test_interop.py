@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from interop import stream
 from interop.consumers import COMMANDS, LANGUAGES, consumers
+from interop.texts import TYPES
 
 from spanwire._core import Output, Pipeline, Timestamp
 
@@ -113,7 +114,7 @@ def test_the_stream_holds_every_type_and_edge(pipeline: Pipeline, count: int) ->
     changes = [json.loads(line) for line in lines]
     whole = [change["new"] for change in changes if change["table"] == "every"]
     misfits = [change["new"] for change in changes if change["table"] == "misfits"]
-    for name in stream.TYPES:
+    for name in TYPES:
         assert any(value.get(name) is not None for value in whole), name
         assert any(None in (value.get(f"{name}s") or ()) for value in whole), name
         assert any(value.get(name, "") is None for value in whole), name
@@ -122,7 +123,7 @@ def test_the_stream_holds_every_type_and_edge(pipeline: Pipeline, count: int) ->
         # Each value is what it is there for: it fits its type, or it does not.
         assert not any(isinstance(value.get(name), dict) for value in whole), name
         unfit = [value[name] for value in misfits if name in value]
-        assert len(unfit) >= len(stream.TYPES[name][2])
+        assert len(unfit) >= len(TYPES[name][2])
         assert all(isinstance(value, dict) for value in unfit), name
     text = b"".join(line for line in lines if len(line) < 1 << 20)
     for found in (
