@@ -7,7 +7,9 @@
 #include <kj/string-tree.h>
 
 #include <cstring>
+#include <iomanip>
 #include <iostream>
+#include <stdexcept>
 #include <vector>
 #include <zmq_addon.hpp>
 
@@ -20,10 +22,10 @@ kj::Array<capnp::word> aligned(const zmq::message_t& frame) {
   return words;
 }
 
-void print(spanwire::Columns::Reader columns, spanwire::DataChangeRecord::Reader record) {
+void show(spanwire::Columns::Reader columns, spanwire::DataChangeRecord::Reader record) {
   auto committed = record.getCommitTimestamp();
   for (auto mod : record.getMods()) {
-    std::cout << committed.getSeconds() << '.' << committed.getNanos() << '/'
+    std::cout << committed.getSeconds() << '.' << std::setw(9) << std::setfill('0') << committed.getNanos() << '/'
               << record.getServerTransactionId().cStr() << '/' << record.getRecordSequence().cStr() << '/'
               << mod.getNumber() << ' ' << columns.getTable().cStr();
     if (mod.isJson()) {
@@ -54,8 +56,7 @@ int main(int, char** arguments) {
     auto header = message.getRoot<spanwire::Header>();
     if (header.getFormatMajor() > 1 || header.getRequiredFeatures() != 0 ||
         header.getBodyEncoding() != spanwire::Header::BodyEncoding::NONE) {
-      std::cerr << "this message needs a newer reader" << std::endl;
-      return 1;
+      throw std::runtime_error("this message needs a newer reader");
     }
     if (header.getKind() != spanwire::Header::Kind::CHANGES) continue;  // a tick, a notice
 
@@ -65,7 +66,7 @@ int main(int, char** arguments) {
     options.traversalLimitInWords = 8 * body.size();
     for (kj::ArrayPtr<const capnp::word> rest = body; rest.size() > 0;) {
       capnp::FlatArrayMessageReader record(rest, options);
-      print(columns.getRoot<spanwire::Columns>(), record.getRoot<spanwire::DataChangeRecord>());
+      show(columns.getRoot<spanwire::Columns>(), record.getRoot<spanwire::DataChangeRecord>());
       rest = kj::arrayPtr(record.getEnd(), rest.end());
     }
   }

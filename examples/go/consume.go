@@ -7,10 +7,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"log"
 	"os"
-	"time"
 
 	"capnproto.org/go/capnp/v3"
 	"example/envelope"
@@ -19,8 +17,9 @@ import (
 
 func main() {
 	socket := must(zmq.NewSocket(zmq.SUB))
-	check(socket.Connect(os.Args[1]))
-	check(socket.SetSubscribe(os.Args[2]))
+	if err := errors.Join(socket.Connect(os.Args[1]), socket.SetSubscribe(os.Args[2])); err != nil {
+		log.Fatal(err)
+	}
 	for {
 		frames := must(socket.RecvMessageBytes(0)) // topic, header, columns, body
 		header := must(envelope.ReadRootHeader(must(capnp.Unmarshal(frames[1]))))
@@ -31,32 +30,30 @@ func main() {
 			continue // a tick, a notice
 		}
 		columns := must(envelope.ReadRootColumns(must(capnp.Unmarshal(frames[2]))))
-		body := capnp.NewDecoder(bytes.NewReader(frames[3]))
-		body.MaxMessageSize = uint64(len(frames[3]))
-		for message, err := body.Decode(); !errors.Is(err, io.EOF); message, err = body.Decode() {
-			check(err)
-			print(columns, must(envelope.ReadRootDataChangeRecord(message)))
+		body := bytes.NewReader(frames[3])
+		decoder := capnp.NewDecoder(body)
+		decoder.MaxMessageSize = uint64(body.Len())
+		for body.Len() > 0 {
+			show(columns, must(envelope.ReadRootDataChangeRecord(must(decoder.Decode()))))
 		}
 	}
 }
 
-func print(columns envelope.Columns, record envelope.DataChangeRecord) {
-	committed := time.Unix(record.CommitTimestamp().Seconds(), int64(record.CommitTimestamp().Nanos())).UTC()
-	mods := must(record.Mods())
+func show(columns envelope.Columns, record envelope.DataChangeRecord) {
+	committed, mods := record.CommitTimestamp(), must(record.Mods())
 	for i := range mods.Len() {
 		mod := mods.At(i)
-		fmt.Printf("%s/%s/%s/%d %s %s", committed.Format("2006-01-02T15:04:05.000000000Z"),
-			must(record.ServerTransactionId()), must(record.RecordSequence()), mod.Number(),
-			must(columns.Table()), record.ModType())
+		fmt.Printf("%d.%09d/%s/%s/%d %s", committed.Seconds(), committed.Nanos(), must(record.ServerTransactionId()),
+			must(record.RecordSequence()), mod.Number(), must(columns.Table()))
 		if mod.Which() == envelope.Mod_Which_json {
-			fmt.Println(must(mod.Json().Keys()), must(mod.Json().NewValues()))
+			fmt.Println("", must(mod.Json().Keys()))
 			continue
 		}
 		keys, all, next := must(mod.Typed().Keys()), must(columns.Columns()), 0
-		for i := range all.Len() {
-			// A list may be shorter than its columns: what is not there is missing.
-			if column := all.At(i); column.IsPrimaryKey() && next < keys.Len() {
-				fmt.Printf(" %s=%v", must(column.Name()), show(keys.At(next)))
+		// A list may be shorter than its columns: what is not there is missing.
+		for i := 0; i < all.Len() && next < keys.Len(); i++ {
+			if column := all.At(i); column.IsPrimaryKey() {
+				fmt.Printf(" %s=%v", must(column.Name()), keys.At(next))
 				next++
 			}
 		}
@@ -64,25 +61,9 @@ func print(columns envelope.Columns, record envelope.DataChangeRecord) {
 	}
 }
 
-func show(cell envelope.Value) any {
-	switch cell.Which() {
-	case envelope.Value_Which_null:
-		return "NULL"
-	case envelope.Value_Which_int64:
-		return cell.Int64()
-	case envelope.Value_Which_text:
-		return must(cell.Text())
-	}
-	return cell.Which()
-}
-
-func check(err error) {
+func must[T any](value T, err error) T {
 	if err != nil {
 		log.Fatal(err)
 	}
-}
-
-func must[T any](value T, err error) T {
-	check(err)
 	return value
 }

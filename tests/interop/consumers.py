@@ -44,22 +44,31 @@ class Consumer:
 
     def __init__(self, command: Sequence[str]) -> None:
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        self.out = b""
-        self.err = b""
+        self._out, self._err = bytearray(), bytearray()
         self._joined = threading.Event()
-        streams: list[tuple[IO[bytes] | None, str]] = [
-            (self.process.stdout, "out"),
-            (self.process.stderr, "err"),
+        streams: list[tuple[IO[bytes] | None, bytearray]] = [
+            (self.process.stdout, self._out),
+            (self.process.stderr, self._err),
         ]
         self._readers = [threading.Thread(target=self._read, args=one, daemon=True) for one in streams]
         for reader in self._readers:
             reader.start()
 
-    def _read(self, stream: IO[bytes] | None, name: str) -> None:
+    @property
+    def out(self) -> bytes:
+        """What it has printed so far."""
+        return bytes(self._out)
+
+    @property
+    def err(self) -> bytes:
+        """What it has told so far."""
+        return bytes(self._err)
+
+    def _read(self, stream: IO[bytes] | None, into: bytearray) -> None:
         assert stream is not None
         for line in stream:
-            setattr(self, name, getattr(self, name) + line)
-            if name == "err" and line.removeprefix(b"spanwire: ").startswith(b"joined"):
+            into += line
+            if into is self._err and line.removeprefix(b"spanwire: ").startswith(b"joined"):
                 self._joined.set()
 
     def wait_joined(self, timeout: float = 60.0) -> None:

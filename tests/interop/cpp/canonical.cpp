@@ -44,7 +44,8 @@ std::string array(spanwire::Array::Reader array) {
     case spanwire::Array::BYTES: return elements(nulls, array.getBytes(), as_number);
     case spanwire::Array::TIMESTAMP:
       return elements(nulls, array.getTimestamp(), [](auto each) { return quote(moment(each)); });
-    case spanwire::Array::JSON: return elements(nulls, array.getJson(), as_text);
+    case spanwire::Array::JSON:
+      return elements(nulls, array.getJson(), [](auto each) { return stand_in(text(each)); });
   }
   return UNKNOWN;
 }
@@ -60,7 +61,7 @@ std::string value(spanwire::Value::Reader cell) {
     case spanwire::Value::BYTES: return written(cell.getBytes());
     case spanwire::Value::TIMESTAMP: return quote(moment(cell.getTimestamp()));
     case spanwire::Value::ARRAY: return array(cell.getArray());
-    case spanwire::Value::JSON: return quote(text(cell.getJson()));
+    case spanwire::Value::JSON: return stand_in(text(cell.getJson()));
   }
   return UNKNOWN;
 }
@@ -110,7 +111,7 @@ std::string Canonical::line(spanwire::DataChangeRecord::Reader record, spanwire:
                                   cells(typed.getOldValues(), rest_)};
     for (auto other : typed.getOthers()) {
       auto place = static_cast<std::size_t>(other.getPlace());
-      if (place < objects.size()) objects[place].emplace(text(other.getName()), quote(text(other.getJson())));
+      if (place < objects.size()) objects[place].emplace(text(other.getName()), stand_in(text(other.getJson())));
     }
     for (std::size_t place = 0; place < objects.size(); ++place) written[place] = braced(objects[place]);
   } else if (mod.isJson()) {
@@ -174,6 +175,8 @@ std::string quote(const std::string& text) {
   }
   return out + "\"";
 }
+
+std::string stand_in(const std::string& text) { return "{\"json\":" + quote(text) + "}"; }
 
 std::string bracketed(const std::vector<std::string>& elements) {
   std::string out = "[";

@@ -27,4 +27,6 @@ std::string written(capnp::Data::Reader bytes);
 std::string timestamp(std::int64_t seconds, std::uint32_t nanos);
 /// A string with the escapes that JSON demands and no others.
 std::string quote(const std::string& text);
+/// JSON text in place of a value: no typed value is an object.
+std::string stand_in(const std::string& text);
 std::string bracketed(const std::vector<std::string>& elements);

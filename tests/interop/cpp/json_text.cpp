@@ -114,9 +114,14 @@ Text unquoted(const std::string& raw) {
 
 bool is_number(const std::string& raw) { return raw[0] == '-' || (raw[0] >= '0' && raw[0] <= '9'); }
 
+/// The place behind the digits that begin at a place of a string, which has a quote at its end.
+std::size_t behind_digits(const std::string& raw, std::size_t at) { return raw.find_first_not_of("0123456789", at); }
+
 Text integer(const std::string& raw) {
-  static const std::regex form("\"-?[0-9]{1,19}\"|-?[0-9]+");
-  if (!std::regex_match(raw, form)) return {};
+  static const std::regex form("\"-?[0-9]{1,19}\"");
+  bool fits = raw[0] == '"' ? std::regex_match(raw, form)
+                            : is_number(raw) && behind_digits(raw, raw[0] == '-') == std::string::npos;
+  if (!fits) return {};
   errno = 0;
   auto number = std::strtoll(raw.c_str() + (raw[0] == '"'), nullptr, 10);
   return errno ? Text() : written(static_cast<std::int64_t>(number));
@@ -129,6 +134,64 @@ Text real(const std::string& raw) {
   if (raw == "\"-Infinity\"") return written(-infinity);
   auto number = is_number(raw) ? std::strtod(raw.c_str(), nullptr) : infinity;
   return std::isfinite(number) ? Text(written(number)) : Text();
+}
+
+Text real32(const std::string& raw) {
+  bool fits = !is_number(raw) || std::isfinite(static_cast<float>(std::strtod(raw.c_str(), nullptr)));
+  return fits ? real(raw) : Text();
+}
+
+// By hand, because std::regex takes stack for each letter, and PostgreSQL's numbers have up to 147,455.
+bool is_decimal(const std::string& raw) {
+  if (raw[0] != '"') return false;
+  std::size_t at = 1 + (raw[1] == '-'), end = behind_digits(raw, at);
+  if (end == at) return false;
+  if (raw[end] == '.') {
+    at = end + 1, end = behind_digits(raw, at);
+    if (end == at) return false;
+  }
+  if (raw[end] == 'e' || raw[end] == 'E') {
+    at = end + 1;
+    if (raw[at] == '+' || raw[at] == '-') ++at;
+    end = behind_digits(raw, at);
+    if (end == at) return false;
+  }
+  return end + 1 == raw.size();
+}
+
+bool is_interval(const std::string& raw) {
+  if (raw.compare(0, 2, "\"P") != 0) return false;
+  std::size_t at = 2;
+  auto step_over = [&](char unit) {
+    auto digits = at + (raw[at] == '-'), end = behind_digits(raw, digits);
+    if (end == digits) return;
+    if (unit == 'S' && raw[end] == '.' && behind_digits(raw, end + 1) > end + 1) end = behind_digits(raw, end + 1);
+    if (raw[end] == unit) at = end + 1;
+  };
+  for (char unit : {'Y', 'M', 'W', 'D'}) step_over(unit);
+  if (raw[at] == 'T') {
+    ++at;
+    for (char unit : {'H', 'M', 'S'}) step_over(unit);
+  }
+  // What ends in P or T has no part where it needs one.
+  return at + 1 == raw.size() && raw[at - 1] != 'P' && raw[at - 1] != 'T';
+}
+
+bool is_uuid(const std::string& raw) {
+  static const std::regex form("\"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\"");
+  return std::regex_match(raw, form);
+}
+
+bool is_day(int year, int month, int day) {
+  bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+  int days = month == 2 ? 28 + leap : month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
+  return year >= 1 && month >= 1 && month <= 12 && day >= 1 && day <= days;
+}
+
+bool is_date(const std::string& raw) {
+  static const std::regex form("\"([0-9]{1,4})-([0-9]{2})-([0-9]{2})\"");
+  std::smatch parts;
+  return std::regex_match(raw, parts, form) && is_day(std::stoi(parts[1]), std::stoi(parts[2]), std::stoi(parts[3]));
 }
 
 Text bytes(const std::string& raw) {
@@ -146,11 +209,7 @@ Text moment(const std::string& raw) {
   std::smatch parts;
   if (!std::regex_match(raw, parts, form)) return {};
   auto number = [&](int part) { return std::stoi(parts[part]); };
-  int year = number(2), month = number(3), day = number(4);
-  if (year < 1 || month < 1 || month > 12 || number(5) > 23 || number(6) > 59 || number(7) > 59) return {};
-  bool leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-  int days = month == 2 ? 28 + leap : month == 4 || month == 6 || month == 9 || month == 11 ? 30 : 31;
-  if (day < 1 || day > days) return {};
+  if (!is_day(number(2), number(3), number(4)) || number(5) > 23 || number(6) > 59 || number(7) > 59) return {};
   auto fraction = parts[9].str();
   fraction.resize(9, '0');
   return quote(parts[1].str() + "." + fraction + "Z");
@@ -171,13 +230,14 @@ Form::Scalar Form::scalar(spanwire::Type::Reader type) {
     case spanwire::TypeCode::BOOL: return Scalar::boolean;
     case spanwire::TypeCode::INT64:
     case spanwire::TypeCode::ENUM: return Scalar::integer;
-    case spanwire::TypeCode::FLOAT64:
-    case spanwire::TypeCode::FLOAT32: return Scalar::real;
-    case spanwire::TypeCode::STRING:
-    case spanwire::TypeCode::DATE:
-    case spanwire::TypeCode::INTERVAL:
-    case spanwire::TypeCode::UUID: return Scalar::text;
-    case spanwire::TypeCode::NUMERIC: return Scalar::numeric;
+    case spanwire::TypeCode::FLOAT64: return Scalar::real;
+    case spanwire::TypeCode::FLOAT32: return Scalar::real32;
+    case spanwire::TypeCode::STRING: return Scalar::text;
+    case spanwire::TypeCode::DATE: return Scalar::date;
+    case spanwire::TypeCode::INTERVAL: return Scalar::interval;
+    case spanwire::TypeCode::UUID: return Scalar::uuid;
+    case spanwire::TypeCode::NUMERIC:
+      return type.getAnnotation() == spanwire::TypeAnnotation::PG_NUMERIC ? Scalar::pg_numeric : Scalar::numeric;
     case spanwire::TypeCode::JSON: return Scalar::json;
     case spanwire::TypeCode::BYTES:
     case spanwire::TypeCode::PROTO: return Scalar::bytes;
@@ -194,9 +254,9 @@ Text Form::read(const std::string& raw) const {
   if (scanner.take(']')) return bracketed(found);
   do {
     auto element = scanner.value();
-    if (element == "null" || (scalar_ == Scalar::integer && element == "\"NULL\"")) {
+    if (element == "null" || (knows_null(scalar_) && element == "\"NULL\"")) {
       found.push_back("null");
-    } else if (auto value = scalar_ == Scalar::unknown ? Text(quote(element)) : read(scalar_, element)) {
+    } else if (auto value = scalar_ == Scalar::unknown ? Text(stand_in(element)) : read(scalar_, element)) {
       found.push_back(*value);
     } else {
       return {};
@@ -205,13 +265,30 @@ Text Form::read(const std::string& raw) const {
   return bracketed(found);
 }
 
+bool Form::knows_null(Scalar scalar) {
+  switch (scalar) {
+    case Scalar::integer:
+    case Scalar::numeric:
+    case Scalar::pg_numeric:
+    case Scalar::date:
+    case Scalar::interval:
+    case Scalar::uuid: return true;
+    default: return false;
+  }
+}
+
 Text Form::read(Scalar scalar, const std::string& raw) {
   switch (scalar) {
     case Scalar::boolean: return raw == "true" || raw == "false" ? Text(raw) : Text();
     case Scalar::integer: return integer(raw);
     case Scalar::real: return real(raw);
     case Scalar::text: return quoted(unquoted(raw));
-    case Scalar::numeric: return is_number(raw) ? Text(quote(raw)) : quoted(unquoted(raw));
+    case Scalar::real32: return real32(raw);
+    case Scalar::date: return is_date(raw) ? Text(raw) : Text();
+    case Scalar::interval: return is_interval(raw) ? Text(raw) : Text();
+    case Scalar::uuid: return is_uuid(raw) ? Text(raw) : Text();
+    case Scalar::numeric: return is_number(raw) ? Text(quote(raw)) : is_decimal(raw) ? Text(raw) : Text();
+    case Scalar::pg_numeric: return raw == "\"NaN\"" ? Text(raw) : read(Scalar::numeric, raw);
     case Scalar::json: return raw[0] == '"' ? quoted(unquoted(raw)) : Text(quote(raw));
     case Scalar::bytes: return bytes(raw);
     case Scalar::timestamp: return moment(raw);
@@ -233,7 +310,7 @@ Object typed(const std::string& text, const Role& role) {
     auto form = role.forms.find(*name);
     bool null = form != role.forms.end() && raw == "null";
     auto value = form == role.forms.end() || null ? Text() : form->second.read(raw);
-    object.emplace(*name, null ? "null" : value ? *value : quote(raw));
+    object.emplace(*name, null ? "null" : value ? *value : stand_in(raw));
   } while (scanner.take(','));
   return object;
 }

@@ -18,9 +18,13 @@ class Form {
   std::optional<std::string> read(const std::string& raw) const;
 
  private:
-  enum class Scalar { unknown, boolean, integer, real, text, numeric, json, bytes, timestamp };
+  enum class Scalar {
+    unknown, boolean, integer, real, real32, text, date, interval, uuid, numeric, pg_numeric, json, bytes, timestamp
+  };
 
   static Scalar scalar(spanwire::Type::Reader type);
+  /// Whether the string "NULL" in an array is null: nothing of these types reads so.
+  static bool knows_null(Scalar scalar);
   static std::optional<std::string> read(Scalar scalar, const std::string& raw);
 
   Scalar scalar_ = Scalar::unknown;

@@ -58,7 +58,7 @@ final class Canonical {
       for (Envelope.Other.Reader other : typed.getOthers()) {
         int place = other.getPlace().ordinal();
         if (place < objects.size()) {
-          objects.get(place).putIfAbsent(other.getName().toString(), quote(other.getJson().toString()));
+          objects.get(place).putIfAbsent(other.getName().toString(), standIn(other.getJson().toString()));
         }
       }
       Arrays.setAll(written, place -> braced(objects.get(place)));
@@ -108,7 +108,7 @@ final class Canonical {
       case BYTES -> bytes(cell.getBytes());
       case TIMESTAMP -> quote(timestamp(cell.getTimestamp().getSeconds(), cell.getTimestamp().getNanos()));
       case ARRAY -> array(cell.getArray());
-      case JSON -> quote(cell.getJson().toString());
+      case JSON -> standIn(cell.getJson().toString());
       default -> UNKNOWN;
     };
   }
@@ -137,7 +137,7 @@ final class Canonical {
             place -> quote(timestamp(moments.get(place).getSeconds(), moments.get(place).getNanos())));
       case JSON:
         var jsons = array.getJson();
-        return elements(nulls, jsons.size(), place -> quote(jsons.get(place).toString()));
+        return elements(nulls, jsons.size(), place -> standIn(jsons.get(place).toString()));
       default:
         return UNKNOWN;
     }
@@ -177,6 +177,11 @@ final class Canonical {
     List<String> members = new ArrayList<>(object.size());
     object.forEach((name, value) -> members.add(quote(name) + ":" + value));
     return "{" + String.join(",", members) + "}";
+  }
+
+  /** JSON text in place of a value: no typed value is an object. */
+  static String standIn(String text) {
+    return "{\"json\":" + quote(text) + "}";
   }
 
   /** A string with the escapes that JSON demands and no others. */

@@ -4,9 +4,11 @@ import java.time.DateTimeException;
 import java.time.LocalDateTime;
 import java.util.ArrayList;
 import java.util.Base64;
+import java.util.EnumSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Optional;
+import java.util.Set;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 import spanwire.Envelope;
@@ -16,8 +18,22 @@ final class JsonText {
   private static final Pattern INTEGER = Pattern.compile("\"(-?[0-9]{1,19})\"|(-?[0-9]+)");
   private static final Pattern INSTANT =
       Pattern.compile("\"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2})(?:\\.([0-9]{1,9}))?(?:Z|\\+00:00)\"");
+  private static final Pattern DECIMAL = Pattern.compile("\"-?[0-9]+(\\.[0-9]+)?([eE][-+]?[0-9]+)?\"");
+  private static final Pattern DATE = Pattern.compile("\"([0-9]{1,4})(-[0-9]{2}-[0-9]{2})\"");
+  private static final Pattern UUID = Pattern.compile("\"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\"");
+  /** What ends in P or T has no part where it needs one. */
+  private static final Pattern INTERVAL =
+      Pattern.compile(
+          "\"P(#Y)?(#M)?(#W)?(#D)?(T(#H)?(#M)?(#(\\.[0-9]+)?S)?)?(?<![PT])\"".replace("#", "-?[0-9]+"));
 
-  private enum Scalar { UNKNOWN, BOOL, INTEGER, REAL, TEXT, NUMERIC, JSON, BYTES, TIMESTAMP }
+  private enum Scalar {
+    UNKNOWN, BOOL, INTEGER, DOUBLE, SINGLE, TEXT, DATE, INTERVAL, UUID, NUMERIC, PG_NUMERIC, JSON, BYTES, TIMESTAMP
+  }
+
+  /** Where the string "NULL" in an array is null: nothing of these types reads so. */
+  private static final Set<Scalar> KNOW_NULL =
+      EnumSet.of(
+          Scalar.INTEGER, Scalar.DATE, Scalar.INTERVAL, Scalar.UUID, Scalar.NUMERIC, Scalar.PG_NUMERIC);
 
   private JsonText() {}
 
@@ -36,7 +52,7 @@ final class JsonText {
       Form form = role.forms.get(name);
       Optional<String> value =
           form == null ? Optional.empty() : raw.equals("null") ? Optional.of("null") : form.read(raw);
-      object.putIfAbsent(name, value.orElseGet(() -> Canonical.quote(raw)));
+      object.putIfAbsent(name, value.orElseGet(() -> Canonical.standIn(raw)));
     } while (scanner.take(','));
     return object;
   }
@@ -58,9 +74,14 @@ final class JsonText {
       return switch (type.getCode()) {
         case BOOL -> Scalar.BOOL;
         case INT64, ENUM -> Scalar.INTEGER;
-        case FLOAT64, FLOAT32 -> Scalar.REAL;
-        case STRING, DATE, INTERVAL, UUID -> Scalar.TEXT;
-        case NUMERIC -> Scalar.NUMERIC;
+        case FLOAT64 -> Scalar.DOUBLE;
+        case FLOAT32 -> Scalar.SINGLE;
+        case STRING -> Scalar.TEXT;
+        case DATE -> Scalar.DATE;
+        case INTERVAL -> Scalar.INTERVAL;
+        case UUID -> Scalar.UUID;
+        case NUMERIC ->
+            type.getAnnotation() == Envelope.TypeAnnotation.PG_NUMERIC ? Scalar.PG_NUMERIC : Scalar.NUMERIC;
         case JSON -> Scalar.JSON;
         case BYTES, PROTO -> Scalar.BYTES;
         case TIMESTAMP -> Scalar.TIMESTAMP;
@@ -83,11 +104,11 @@ final class JsonText {
       }
       do {
         String element = scanner.value();
-        boolean isNull = element.equals("null") || scalar == Scalar.INTEGER && element.equals("\"NULL\"");
+        boolean isNull = element.equals("null") || KNOW_NULL.contains(scalar) && element.equals("\"NULL\"");
         Optional<String> value =
             isNull
                 ? Optional.of("null")
-                : scalar == Scalar.UNKNOWN ? Optional.of(Canonical.quote(element)) : JsonText.read(scalar, element);
+                : scalar == Scalar.UNKNOWN ? Optional.of(Canonical.standIn(element)) : JsonText.read(scalar, element);
         if (value.isEmpty()) {
           return value;
         }
@@ -101,9 +122,15 @@ final class JsonText {
     return switch (scalar) {
       case BOOL -> Optional.of(raw).filter(word -> word.equals("true") || word.equals("false"));
       case INTEGER -> integer(raw);
-      case REAL -> real(raw);
+      case DOUBLE -> real(raw);
+      case SINGLE ->
+          real(raw).filter(fits -> !isNumber(raw) || Float.isFinite((float) Double.parseDouble(raw)));
       case TEXT -> text(raw);
-      case NUMERIC -> isNumber(raw) ? Optional.of(Canonical.quote(raw)) : text(raw);
+      case DATE -> date(raw);
+      case INTERVAL -> formed(INTERVAL, raw);
+      case UUID -> formed(UUID, raw);
+      case NUMERIC -> isNumber(raw) ? Optional.of(Canonical.quote(raw)) : formed(DECIMAL, raw);
+      case PG_NUMERIC -> raw.equals("\"NaN\"") ? Optional.of(raw) : read(Scalar.NUMERIC, raw);
       case JSON -> raw.startsWith("\"") ? text(raw) : Optional.of(Canonical.quote(raw));
       case BYTES -> unquoted(raw).filter(JsonText::isBase64).map(Canonical::quote);
       case TIMESTAMP -> timestamp(raw);
@@ -128,6 +155,19 @@ final class JsonText {
       default ->
           Optional.of(raw).filter(JsonText::isNumber).map(Double::valueOf).filter(Double::isFinite).map(Canonical::real);
     };
+  }
+
+  private static Optional<String> formed(Pattern form, String raw) {
+    return Optional.of(raw).filter(form.asMatchPredicate());
+  }
+
+  private static Optional<String> date(String raw) {
+    Matcher parts = DATE.matcher(raw);
+    if (!parts.matches()) {
+      return Optional.empty();
+    }
+    String year = "0".repeat(4 - parts.group(1).length()) + parts.group(1);
+    return timestamp("\"" + year + parts.group(2) + "T00:00:00Z\"").map(fits -> raw);
   }
 
   private static Optional<String> text(String raw) {

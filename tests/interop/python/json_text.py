@@ -28,7 +28,8 @@ _INTERVAL = re.compile(
     r'"(P(?:-?[0-9]+Y)?(?:-?[0-9]+M)?(?:-?[0-9]+W)?(?:-?[0-9]+D)?'
     r'(?:T(?:-?[0-9]+H)?(?:-?[0-9]+M)?(?:-?[0-9]+(?:\.[0-9]+)?S)?)?(?<![PT]))"'
 )
-_scan = JSONDecoder().raw_decode
+_scan = JSONDecoder(parse_int=str).raw_decode
+"""For where a value ends; int() refuses numbers as long as PostgreSQL's."""
 
 Reader = Callable[[str], Any]
 """Takes the JSON text of a value that is not null; ValueError where it does not fit."""
