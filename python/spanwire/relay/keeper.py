@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import queue
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -75,10 +76,8 @@ class Keeper:
     def begin(self, partitions: list[PartitionRecord]) -> None:
         """Go on with what the store holds: what ran is owned again, under a new epoch; new ones are begun."""
         self.lineage = self._lineage(partitions)
-        for one in partitions:
-            if one.state is State.RUNNING and not self.lineage.is_complete(one.token):
-                self._own(one)
-        self._schedule()
+        running = [one.token for one in partitions if one.state is State.RUNNING]
+        self._schedule(again=running)
 
     def turn(self, wait_s: float | None = None) -> None:
         """Wait for something to happen, at the most until progress is due, and deal with it.
@@ -228,17 +227,23 @@ class Keeper:
             self._parts.store.forget(forgettable)
             self.lineage.forget(forgettable)
 
-    def _schedule(self) -> None:
+    def _schedule(self, again: Sequence[str] = ()) -> None:
+        """Own and read what may be read: what has become ready, and what ran `again`.
+
+        All are open in the core before any is read: a tick that told the first one's position without the
+        others would make consumers believe that they are as far.
+        """
         ready = [token for token in self.lineage.ready() if not self.lineage.is_complete(token)]
         if ready:
             self._parts.store.schedule(ready)
         for token in ready:
             self.lineage.schedule(token)
-        for token in self.lineage.scheduled():
-            if not self.lineage.is_complete(token):
-                self._own(self.lineage[token])
+        wanted = [*again, *self.lineage.scheduled()]
+        readers = [self._own(self.lineage[token]) for token in wanted if not self.lineage.is_complete(token)]
+        for reader in readers:
+            reader.start()
 
-    def _own(self, known: PartitionRecord) -> None:
+    def _own(self, known: PartitionRecord) -> Reader:
         parts = self._parts
         owned = parts.store.acquire(known.token, known.state, known.epoch)
         self.lineage.own(owned)
@@ -253,13 +258,13 @@ class Keeper:
         )
         reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
         self._running[owned.token] = _Running(reader, partition, owned.epoch)
-        reader.start()
         _log.info(
             "reading partition",
             partition=short_token(owned.token),
             start=str(owned.resume_at),
             epoch=owned.epoch,
         )
+        return reader
 
     def _position(self, one: _Running) -> Timestamp | None:
         """What may be stored: handed over, and no further than Spanner has said anything.

@@ -68,7 +68,8 @@ def first_partitions(
     while not stop.is_set():
         session = ""
         try:
-            end = connection.query.until(start, None, Timestamp.now())
+            # Of a mutable stream a query must have an end; wanted is only what is there at the start.
+            end = None if connection.mode == "immutable" else start
             request = connection.query.request(None, start, end)
             # A start that lies ahead is answered when it has come.
             patience = _PATIENCE_S + max(0, start.seconds - Timestamp.now().seconds)

@@ -45,12 +45,11 @@ class MovingLineage(Lineage):
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A partition event record: at `at`, key ranges moved into `token` from `sources`, and out of it."""
+    """A partition event record: at `at`, key ranges moved into `token` from `sources`; out of it, if none."""
 
     token: str
     at: Timestamp
     sources: tuple[str, ...] = ()
-    destinations: tuple[str, ...] = ()
 
 
 class Gates:
@@ -58,7 +57,6 @@ class Gates:
 
     def __init__(self) -> None:
         self._waiting: dict[str, Event] = {}
-        self._left: dict[tuple[str, str], Timestamp] = {}
 
     def __len__(self) -> int:
         """How many wait."""
@@ -67,14 +65,10 @@ class Gates:
     def arrive(self, event: Event) -> None:
         """A partition has come to this event; all that it held before has been handed to the senders."""
         self._waiting[event.token] = event
-        for destination in event.destinations:
-            self._left[event.token, destination] = event.at
 
     def leave(self, token: str) -> None:
         """A partition is read no more."""
         self._waiting.pop(token, None)
-        for pair in [pair for pair in self._left if token in pair]:
-            del self._left[pair]
 
     def open(self, lineage: Lineage, reached: Callable[[PartitionRecord], Timestamp | None]) -> list[str]:
         """The partitions that may go on now, taken off the list.
@@ -109,21 +103,21 @@ class Gates:
         if source not in lineage:
             # It ended so long ago that it is forgotten, or has yet to be named: nobody can who is past it.
             others = (one for one in lineage.all() if one.token != event.token)
-            return all(self._beyond(one, event.at, reached) for one in others)
-        # It stands at, or went past, its own record of this move: what came before lies in the senders'
-        # queues, ahead of what follows here.
-        left = self._left.get((source, event.token))
-        if (left is not None and left >= event.at) or self._exchanges(source, event):
-            return True
+            return all(
+                lineage.is_complete(one.token) or self._beyond(one, event.at, reached) for one in others
+            )
         known = lineage[source]
+        if known.state is State.FINISHED or lineage.is_complete(source):
+            return True  # read to its end, or to the end of this run, and what was seen lies before that
         position = reached(known)
-        return known.state is State.FINISHED or (position is not None and position >= event.at)
+        return (position is not None and position >= event.at) or self._exchanges(source, event)
 
     def _exchanges(self, source: str, event: Event) -> bool:
         """Whether a source stands at this very timestamp and waits, itself or through others, for this one.
 
-        Partitions that exchange keys in one transaction would wait for each other for ever. A key changes
-        in one transaction a timestamp, so behind such a record no source has a change of a moved key.
+        Partitions that exchange keys in one transaction would wait for each other for ever. What they had
+        before it lies in the senders' queues, and the core lets nothing overtake that. A key changes in one
+        transaction a timestamp, so behind such a record no source has a change of a moved key.
         """
         seen, ahead = {source}, [source]
         while ahead:

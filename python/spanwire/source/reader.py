@@ -269,7 +269,7 @@ class Reader:
         token, event = self._job.record.token, None
         children = [child for one in pushed.starts for child in started(one.start, one.tokens, token)]
         if (met := pushed.event) is not None:
-            event = Event(token, met.commit_timestamp, tuple(met.sources), tuple(met.destinations))
+            event = Event(token, met.commit_timestamp, tuple(met.sources))
         self._gate.clear()
         self._report(Paused(token, children, event))
         if not self._stop.is_set():  # who stops it sets that first, then the gate

@@ -100,8 +100,14 @@ impl Plan {
         self.entries.get(name.text)
     }
 
-    /// What becomes of a column that the record does not describe. A name that is no text: nothing of it.
+    /// What becomes of a column that the record does not describe. A name that is no text, or stands
+    /// for one that is not known (`#7`, by its index): it could be any that is to be left out.
     pub(super) fn action_of_stranger(&self, name: &RawStr<'_>) -> Action {
-        name.to_cow().map_or(Action::Drop, |name| self.rules.action(&name, false))
+        match name.to_cow() {
+            Ok(name) if !(name.starts_with('#') && self.rules.choose_columns()) => {
+                self.rules.action(&name, false)
+            }
+            _ => Action::Drop,
+        }
     }
 }

@@ -130,6 +130,9 @@ impl Choice {
     /// Whether a record of this table may go out as it came from Spanner, with all that it holds.
     /// `table` is empty where it could not be read.
     pub fn allows_raw(&self, table: &str) -> bool {
+        if !self.mod_types.is_empty() {
+            return false; // whether it would go out at all is not known of it
+        }
         if table.is_empty() {
             return self.rules.is_empty() && self.tables.is_empty() && self.exclude_tables.is_empty();
         }

@@ -150,6 +150,11 @@ impl Queue {
         self.taken.load(Ordering::Acquire)
     }
 
+    /// Messages put in so far: the number of the last [`Enqueued::Queued`].
+    pub fn enqueued(&self) -> u64 {
+        self.lock().enqueued
+    }
+
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }

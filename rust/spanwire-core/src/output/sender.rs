@@ -69,6 +69,11 @@ impl Sender {
         self.queue.taken()
     }
 
+    /// How many messages were queued so far: `taken` comes up to it.
+    pub fn enqueued(&self) -> u64 {
+        self.queue.enqueued()
+    }
+
     /// What was counted so far. Takes no lock.
     pub fn stats(&self) -> Stats {
         self.queue.counters.stats()

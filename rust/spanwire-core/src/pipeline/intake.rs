@@ -11,7 +11,7 @@ use crate::change::{DataChangeRecord, Mod, Record, RecordVersion, Timestamp};
 use crate::dedup::Window;
 use crate::envelope::{Columns, DeadLetter, partition_hash};
 use crate::error::{Error, Result};
-use crate::output::{Enqueued, Message, Room};
+use crate::output::{Enqueued, Message, Room, Sender};
 
 use super::choosing::Choosing;
 use super::flow::{Flow, Mods, Origin, Received, all_mods, some_mods};
@@ -29,6 +29,8 @@ struct LaneFlows {
     by_table: HashMap<Box<str>, Flow, FixedState>,
     /// Of an output with buckets: table by table, each bucket that something fell into.
     by_bucket: HashMap<Box<str>, Vec<Option<Flow>>, FixedState>,
+    /// By sender: nothing of these flows may overtake the messages that were queued up to this number.
+    behind: Vec<u64>,
     dead_letters: Option<Flow>,
     choosing: Choosing,
 }
@@ -109,6 +111,14 @@ impl Intake {
     /// The newest timestamp seen.
     pub fn last(&self) -> Option<Timestamp> {
         self.last
+    }
+
+    /// From now on nothing overtakes what is queued now, of whatever partition: keys of this one may
+    /// have been changed there before.
+    pub fn follow_what_is_queued(&mut self) {
+        for (lane, shared) in self.lanes.iter_mut().zip(&self.shared.lanes) {
+            lane.behind = shared.output.senders().iter().map(Sender::enqueued).collect();
+        }
     }
 
     /// The partition was read to its end.
@@ -366,13 +376,15 @@ impl Intake {
     }
 
     /// Closes for an idle sender what is open for it: the messages go out at once. A flow that
-    /// still has a message in the queue waits, or it would overtake itself; true when one does.
+    /// still has a message in the queue waits, or it would overtake itself, and so do all while there
+    /// is something that they must follow; true when one does.
     pub fn close_for(&mut self, lane: usize, sender: usize, out: &mut Vec<Message>) -> bool {
         let sending = &self.shared.lanes[lane].output.senders()[sender];
         let taken = sending.taken();
+        let behind = self.lanes[lane].behind.get(sender).copied().unwrap_or(0);
         let mut waiting = false;
         for flow in self.lanes[lane].flows_mut().filter(|flow| flow.is_open() && flow.sender == sender) {
-            if flow.queued > taken {
+            if flow.queued.max(behind) > taken {
                 waiting = true;
             } else if let Some(message) =
                 flow.close(&self.origin, &self.shared.lanes[lane].settings, &self.shared.counters.misfits)

@@ -336,6 +336,7 @@ impl State {
     /// Takes what is held, up to the next record that pauses.
     fn take_held(&mut self, pushed: &mut Pushed, received: Received) -> Result<()> {
         let Self { records, intake, held, .. } = self;
+        intake.follow_what_is_queued();
         while !pushed.paused {
             let Some(row) = held.take() else {
                 held.clear();
