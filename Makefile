@@ -9,7 +9,7 @@ JOBS   ?= 2
 FUZZ_SECONDS ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python lint fmt bench fuzz docs wheel schema golden audit clean
+.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ test-rust:
 
 test-python: build
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+interop: build ## Build and compare consumers in six languages (INTEROP=--available: those whose tools are here)
+	$(BIN)/python tests/interop/run.py $(INTEROP)
 
 lint: build ## Check style, types, imports and licences; change nothing
 	cargo fmt --all --check
@@ -83,3 +86,4 @@ golden: ## Freeze messages that are not frozen yet: after envelope.capnp has gro
 clean: ## Remove what was built
 	cargo clean
 	rm -rf .venv .venv-docs dist site rust/fuzz/target python/spanwire/_core*.so
+	rm -rf examples/go/envelope $(wildcard examples/*/node_modules tests/interop/*/node_modules)

@@ -1,7 +1,16 @@
 """The bridge from Google Cloud Spanner change streams to ZeroMQ."""
 
 from spanwire import errors
-from spanwire._core import Change, Message, Output, Pipeline, RecordVersion, Timestamp, __version__
+from spanwire._core import (
+    Change,
+    Message,
+    Output,
+    Pipeline,
+    RecordVersion,
+    Timestamp,
+    Untyped,
+    __version__,
+)
 from spanwire.consumer import Subscriber, Worker
 
 __all__ = [
@@ -12,6 +21,7 @@ __all__ = [
     "RecordVersion",
     "Subscriber",
     "Timestamp",
+    "Untyped",
     "Worker",
     "__version__",
     "errors",

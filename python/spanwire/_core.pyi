@@ -18,9 +18,11 @@ __all__ = [
     "RecordVersion",
     "Resume",
     "Timestamp",
+    "Untyped",
     "Window",
     "__version__",
     "_debug_build",
+    "condition_problem",
     "reassemble",
 ]
 
@@ -80,9 +82,14 @@ class Output:
         *,
         values: Literal["typed", "json"] = "typed",
         on_full: Literal["block", "detach"] = "block",
+        topic: str | None = None,
+        choice: Mapping[str, Any] | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        """`topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
+        tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
+        columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
+        `options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
 @final
@@ -97,6 +104,7 @@ class Pipeline:
         *,
         topic: str = "{database}/{stream}/{table}/",
         on_undecodable: Literal["stop", "dead-letter"] = "stop",
+        on_misfit: Literal["text", "dead-letter"] = "text",
         options: Mapping[str, int] | None = None,
     ) -> Self:
         """`options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
@@ -116,8 +124,8 @@ class Pipeline:
         resumed: bool = False,
         parents: Sequence[str] = ...,
     ) -> Partition:
-        """Open a partition under an epoch. `mode`: whether the stream's partitions are read as
-        IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
+        """Open a partition under an epoch. `mode`: whether the stream is read as IMMUTABLE_KEY_RANGE
+        or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
@@ -255,6 +263,9 @@ class RecordReader:
         them; timestamps as Timestamp; keys, new_values and old_values as JSON text, as Spanner sent
         it. Data change records have the same fields in both modes."""
 
+def condition_problem(condition: str) -> str | None:
+    """What is wrong with a condition on a row, such as "amount >= 100"; None where nothing is."""
+
 def reassemble(messages: Sequence[bytes]) -> list[bytes]:
     """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""
 
@@ -275,6 +286,9 @@ class Message:
     def values(self) -> Literal["typed", "json"]: ...
     @property
     def incarnation(self) -> int: ...
+    @property
+    def output(self) -> int:
+        """Which output of the relay it went through, from 0: part of a flow's identity."""
     @property
     def epoch(self) -> int: ...
     @property
@@ -301,6 +315,22 @@ class Message:
     def tick(self) -> dict[str, Any]:
         """Of kind tick: the Tick struct as dicts, lists, bytes, ints, Timestamp, RecordVersion."""
     def dead_letter(self) -> dict[str, Any]: ...
+
+@final
+class Untyped:
+    """A value that is not of its column's type, as the JSON text that Spanner sent: it did not fit, its type
+    is not known to this version, or the record does not describe its column. Of no type that a typed value
+    has, so that none is taken for the other. Frozen and hashable."""
+
+    def __new__(cls, json: str, type: str = "") -> Self: ...
+    @property
+    def json(self) -> str:
+        """The JSON text."""
+    @property
+    def type(self) -> str:
+        """The column's type, such as "INT64" or "ARRAY<PG_NUMERIC>"; of a type not known, Spanner's JSON text
+        of it; empty where the record describes no column for the value."""
+    def __hash__(self) -> int: ...
 
 @final
 class Window:
@@ -348,10 +378,16 @@ class Change:
         """Values after the change, a column missing from the record is not there. Python types:
         BOOL bool; INT64, ENUM, PG_OID int; FLOAT32/64 float; STRING, JSON, INTERVAL, UUID str;
         NUMERIC decimal.Decimal; DATE datetime.date; TIMESTAMP Timestamp; BYTES, PROTO bytes;
-        ARRAY list; NULL None; what could not be typed: str, the JSON text."""
+        ARRAY list; NULL None; what could not be typed: Untyped, the JSON text."""
     @property
     def old(self) -> dict[str, Any]: ...
+    @property
+    def others(self) -> list[tuple[Literal["keys", "new", "old"], str, Untyped]]:
+        """Values without a column: (where, name, value). The record does not describe their column (`keys`,
+        `new` and `old` have them too), or their name came twice in one object (those have the first)."""
     def canonical(self) -> str:
         """One line of JSON, keys sorted: version, table, mod_type, keys, new, old. 64-bit integers
         as decimal strings, floats as the 16 hexadecimal digits of their IEEE bits, bytes as base64,
-        timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text."""
+        timestamps with nine fraction digits, NUMERIC, DATE, JSON and the rest as their text; what could
+        not be typed as {"json": text}. The same for typed and for JSON values. Defined in
+        docs/canonical.md."""

@@ -39,6 +39,7 @@ struct Header {
   first @14 :RecordVersion;        # the oldest change in the body
   last @15 :RecordVersion;         # the newest
   traceparent @16 :Text;           # W3C trace context, empty where none
+  output @17 :UInt16;              # which output of the relay this went through, from 0: part of a flow's identity
 
   enum Kind { changes @0; tick @1; snapshot @2; notice @3; deadLetter @4; }
   enum BodyEncoding { none @0; zstd @1; }

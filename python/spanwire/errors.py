@@ -88,11 +88,11 @@ class FormatError(SpanwireError):
 class Gap(SpanwireError):
     """Messages of a flow did not arrive.
 
-    Fields: `topic` (None: any that is subscribed to), `partition`, `epoch`, `incarnation`, `sequences`
-    (first and last missing; None where only `after` and `before` bound the gap), `after` (the newest
-    version or timestamp up to which all has come, or None), `before` (the first version or timestamp
-    behind the gap, or None), `last` (the newest version missing, where known), `certain` (False: ticks
-    were lost too, so something may be missing).
+    Fields: `topic` (None: any that is subscribed to), `partition`, `epoch`, `incarnation`, `output` (the
+    relay's, from 0), `sequences` (first and last missing; None where only `after` and `before` bound the
+    gap), `after` (the newest version or timestamp up to which all has come, or None), `before` (the first
+    version or timestamp behind the gap, or None), `last` (the newest version missing, where known),
+    `certain` (False: ticks were lost too, so something may be missing).
     """
 
 

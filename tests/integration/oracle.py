@@ -189,16 +189,21 @@ def _named(value: Any, type_: Any) -> Any:
 
 def _plain(value: Any) -> Any:
     """The client's JsonObject as what it holds."""
-    return json.loads(value.serialize()) if hasattr(value, "serialize") else value
+    if not hasattr(value, "serialize"):
+        return value
+    text = value.serialize()
+    return None if text is None else json.loads(text)
 
 
 def tidy(record: Record) -> Record:
-    """One spelling: timestamps with nine digits; no parents is [], not [None] or None."""
+    """One spelling: timestamps with nine digits; no parents is [], not [None] or None; no values are {}."""
     ((kind, fields),) = record.items()
     fields = dict(fields)
     for name in ("commit_timestamp", "timestamp", "start_timestamp"):
         if name in fields:
             fields[name] = normal(fields[name])
+    if kind == "data_change_record":
+        fields["mods"] = [{name: values or {} for name, values in mod.items()} for mod in fields["mods"]]
     if kind == "child_partitions_record":
         fields["child_partitions"] = [
             {

@@ -57,11 +57,21 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], set[int]]:
     return demo, children
 
 
-@pytest.mark.parametrize(("dialect", "values"), [("googlesql", "json"), ("postgresql", "typed")])
-def test_every_change_arrives_once_unaltered_and_in_order(dialect: str, values: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("mode", "dialect", "values"),
+    [
+        ("immutable", "googlesql", "json"),
+        ("immutable", "postgresql", "typed"),
+        ("mutable", "googlesql", "typed"),
+        ("mutable", "postgresql", "json"),
+    ],
+)
+def test_every_change_arrives_once_unaltered_and_in_order(
+    mode: str, dialect: str, values: str, tmp_path: Path
+) -> None:
     """One line of JSON with four zeros; both histories are left, and say the same."""
     arguments = ["--changes", "5000", "--history", str(tmp_path), "--json", "--seed", "7"]
-    arguments += ["--dialect", dialect, "--values", values]
+    arguments += ["--mode", mode, "--dialect", dialect, "--values", values]
     done = subprocess.run([*DEMO, *arguments], capture_output=True, text=True, timeout=180, check=False)
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)

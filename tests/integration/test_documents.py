@@ -9,8 +9,10 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -135,12 +137,14 @@ def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
         try:
             assert reader.stdout is not None
             lines: list[str] = []
+            first = islice(reader.stdout, 4)
+            reading = threading.Thread(target=lambda: lines.extend(first), daemon=True)
+            reading.start()
             deadline = time.monotonic() + 60
-            # PUB gives a late joiner nothing from before: commit until the consumers have come.
-            while tail.poll() is None and time.monotonic() < deadline:
+            # PUB gives a late joiner nothing from before: commit until both consumers have come.
+            while (tail.poll() is None or reading.is_alive()) and time.monotonic() < deadline:
                 simulator.workload(WorkloadConfig(changes=20))
                 time.sleep(0.5)
-            lines = [reader.stdout.readline() for _ in range(4)]
             shown, err = tail.communicate(timeout=30)
             assert tail.returncode == 0, err
             relay.terminate()
@@ -152,6 +156,7 @@ def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
                     process.kill()
                 process.communicate()
     assert shown.count("\n") == 5
+    assert len(lines) == 4, "the consumer printed too little"
     assert re.match(r"\d{4}-\d\d-\d\dT[\d:.]+Z/", lines[0])
     assert lines[1].startswith("  keys {")
 

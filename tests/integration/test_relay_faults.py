@@ -12,10 +12,11 @@ from pathlib import Path
 
 import grpc
 import pytest
+from google.cloud.spanner_v1 import PartialResultSet
 from integration.relays import Listener, eventually
 from integration.test_relay_simulator import reading, settings
 
-from spanwire._core import RecordReader, Timestamp
+from spanwire._core import RecordReader, Timestamp, Untyped
 from spanwire.config import Config
 from spanwire.errors import CorruptError, SourceError, UndecodableError
 from spanwire.records import PartitionRecord, State
@@ -123,6 +124,50 @@ def test_passing_faults_are_waited_out(faulty: Faulty, tmp_path: Path) -> None:
         assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
 
 
+def test_a_stream_that_ends_inside_of_a_value_is_read_again(tmp_path: Path) -> None:
+    """A server that goes away may end its stream cleanly wherever it is: the value comes again, whole."""
+    cuts = itertools.count()
+
+    def fault(_query: ChangeQuery, messages: Messages) -> Messages:
+        for message in messages:
+            yield message
+            if PartialResultSet.deserialize(message).chunked_value and next(cuts) < 12:
+                return
+
+    config = SimulatorConfig(partitions=2, chunk_bytes=200, chop=2, resume_every=3, seed=3)
+    with Faulty(config) as faulty:
+        faulty.fault = fault
+        with Relay(settings(faulty, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+            reading(relay, 2)
+            faulty.workload(WorkloadConfig(changes=120))
+            listener.wait_for(faulty.changes)
+            assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
+        assert next(cuts) > 12
+
+
+def test_streams_that_always_end_inside_of_the_same_value_end_the_relay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not tried for ever: nothing new comes of it."""
+    monkeypatch.setattr("spanwire.source.reader.Backoff", _quick)
+
+    def fault(_query: ChangeQuery, messages: Messages) -> Messages:
+        for message in messages:
+            yield message
+            if PartialResultSet.deserialize(message).chunked_value:
+                return
+
+    with Faulty(SimulatorConfig(partitions=1, chunk_bytes=200, seed=3)) as faulty:
+        faulty.fault = fault
+        with (
+            pytest.raises(SourceError, match="in the middle of a chunked value; given up after"),
+            Relay(settings(faulty, tmp_path)) as relay,
+        ):
+            reading(relay, 1)
+            faulty.commit([insert("accounts", id=1, name="A" * 5000)])
+            relay.wait(30)
+
+
 def test_an_unclear_fault_without_progress_ends_the_relay(
     faulty: Faulty, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,6 +264,27 @@ def test_an_undecodable_change_goes_to_the_dead_letters_where_asked(faulty: Faul
         listener.wait_for(1)
         assert [change.keys["id"] for change in listener.changes] == [2]
         assert relay.stats()["undecodable"] == 1
+        assert relay.problems() == []
+
+
+@pytest.mark.parametrize(("on_misfit", "keys", "letters"), [("text", [1, 2], 0), ("dead-letter", [2], 1)])
+def test_a_value_that_does_not_fit_goes_where_it_is_told_to(
+    faulty: Faulty, tmp_path: Path, on_misfit: str, keys: list[int], letters: int
+) -> None:
+    """As text that is no value, or its record raw; either way it is counted and the relay goes on."""
+    faulty.fault = lambda _query, messages: (m.replace(b'"SECRET"', b"12345678") for m in messages)
+    config = settings(faulty, tmp_path, on_misfit=on_misfit)
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 2)
+        faulty.commit([insert("accounts", id=1, name="SECRET")])
+        faulty.commit([insert("accounts", id=2, name="Ada")])
+        listener.wait_for(len(keys))
+        assert sorted(change.keys["id"] for change in listener.changes) == keys
+        for change in listener.changes:
+            wanted = Untyped("12345678", "STRING") if change.keys["id"] == 1 else "Ada"
+            assert change.new["name"] == wanted
+        stats = relay.stats()
+        assert (stats["misfits"], stats["dead_letters"], stats["undecodable"]) == (1, letters, 0)
         assert relay.problems() == []
 
 

@@ -24,7 +24,7 @@ from integration.values import ALL_COLUMNS, all_types_rows, all_types_table
 from spanwire.consumer import Subscriber
 from spanwire.errors import Gap
 
-PLAIN_CONSUMER = Path(__file__).parent.parent / "interop" / "plain_consumer.py"
+PLAIN_CONSUMER = Path(__file__).parent / "plain_consumer.py"
 RUN = "from spanwire.cli import main; main()"
 
 

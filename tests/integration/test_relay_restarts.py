@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from integration.relays import Listener, eventually
-from integration.test_relay_simulator import settings
+from integration.test_relay_simulator import FORMS, settings
 
 from spanwire._core import Change
 from spanwire.config import Config
@@ -25,10 +25,12 @@ from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 CHANGES = 1200
 
 
-@pytest.fixture(params=["googlesql", "postgresql"])
+@pytest.fixture(params=FORMS, ids="-".join)
 def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    """Partitions split and merge every 50 changes, on average."""
-    with Simulator(SimulatorConfig(dialect=request.param, partitions=4, churn=50, seed=11)) as running:
+    """Partitions split, merge or move every 50 changes, on average."""
+    dialect, mode = request.param
+    config = SimulatorConfig(dialect=dialect, mode=mode, partitions=4, churn=50, seed=11)
+    with Simulator(config) as running:
         yield running
 
 

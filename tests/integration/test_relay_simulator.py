@@ -41,10 +41,17 @@ def reading(relay: Relay, partitions: int) -> None:
     eventually(lambda: relay.stats()["pushes"] >= partitions and not relay.problems(), 30)
 
 
-@pytest.fixture(params=["googlesql", "postgresql"])
+FORMS = [(dialect, mode) for dialect in ("googlesql", "postgresql") for mode in ("immutable", "mutable")]
+"""Every form of change stream there is."""
+
+
+@pytest.fixture(params=FORMS, ids="-".join)
 def churning(request: pytest.FixtureRequest) -> Iterator[Simulator]:
-    """Splits, merges, values cut at arbitrary places, and few resume tokens."""
-    config = SimulatorConfig(dialect=request.param, partitions=6, churn=60, chop=3, chunk_bytes=500, seed=7)
+    """Splits, merges, moves, values cut at arbitrary places, and few resume tokens."""
+    dialect, mode = request.param
+    config = SimulatorConfig(
+        dialect=dialect, mode=mode, partitions=6, churn=60, chop=3, chunk_bytes=500, seed=7
+    )
     with Simulator(config) as simulator:
         yield simulator
 

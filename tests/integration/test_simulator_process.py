@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from google.api_core import exceptions
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import spanner
 from integration.emulator import EmulatorDatabase, now
@@ -106,6 +107,25 @@ def test_the_tree_is_changed_by_command(started: list[Process]) -> None:
     assert "error" in process.ask(run={"tempo": 3})
     assert "error" in process.ask(a=1, b=2)
     assert process.ask(run={"changes": 10})["committed"] == 10
+
+
+def test_key_ranges_move_and_faults_strike_by_option(started: list[Process], tmp_path: Path) -> None:
+    """Mutable mode takes moves, all tables take changes, and what the script did is told."""
+    script = tmp_path / "faults.json"
+    script.write_text('{"fault": [{"kind": "aborted", "partition": "initial"}]}', encoding="utf-8")
+    options = ("--mode", "mutable", "--partitions", "2", "--all-tables", "--splits", "20")
+    process = Process(*options, "--faults", str(script))
+    started.append(process)
+    before = process.ask(partitions=None)["partitions"]
+    assert process.ask(move=[0, 1])["partitions"] == before
+    assert process.ask(merge=[0, 1])["partitions"] == before[:1]
+    assert process.ask(run={"changes": 200})["committed"] == 200
+    assert process.ask(struck=None) == {"struck": []}
+    moment = now()
+    sql = f"SELECT ChangeRecord FROM READ_changes(TIMESTAMP '{moment}', TIMESTAMP '{moment}', NULL, 1000)"
+    with pytest.raises(exceptions.Aborted), _database(process).client.snapshot() as snapshot:
+        list(snapshot.execute_sql(sql))
+    assert process.ask(struck=None) == {"struck": [["aborted", "initial", 1, 1]]}
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -304,8 +304,8 @@ def test_a_partition_is_forgotten_after_its_last_messages_are_handed_over(
     again = relay.open(8)
     relay.send(1, 1, 2, partition=again)
     time.sleep(0.3)  # a tick has come behind them
-    (partition,) = subscriber._inbox._windows
-    monkeypatch.setattr(subscriber._inbox._flows, "forget", lambda: [partition])
+    (place,) = subscriber._inbox._windows
+    monkeypatch.setattr(subscriber._inbox._outputs, "forget", lambda: [place])
     subscriber._take_messages()
     nothing_comes(subscriber)
     assert not subscriber._inbox._windows
@@ -378,7 +378,7 @@ def test_an_epoch_that_did_not_rise_is_logged_once(relay: Relay, caplog: pytest.
             assert receive(subscriber, 1) == [7]
             nothing_comes(subscriber)
     said = [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()]
-    (partition,) = subscriber._inbox._windows
+    ((_, partition),) = subscriber._inbox._windows
     assert said == [
         f"two relay processes own partition {partition.hex()} under epoch 7: losses of the later one are "
         "not told and the watermark stays behind; epochs must rise, across restarts too"

@@ -129,6 +129,21 @@ class RelayModel:
         for child in children:
             self._start(child, self.clock, (partition,))
 
+    def spawn(self) -> None:
+        """A partition of a mutable stream names another one, and lives on."""
+        self._start(self._name(), self.clock, (self.rng.choice(sorted(self.live)),))
+
+    def retire(self) -> None:
+        """A partition of a mutable stream ends: its key ranges have moved to others."""
+        if len(self.live) < 2:
+            return
+        partition = self.rng.choice(sorted(self.live))
+        gone = self.live.pop(partition)
+        for sender in self.senders:
+            sender.partitions[partition] = Told(
+                partition, gone.epoch, at(gone.starts_at), at(self.clock), "ended", gone.parents
+            )
+
     def own_again(self) -> None:
         """The reader failed: the same process opens the partition under a new epoch."""
         partition = self.rng.choice(sorted(self.live))

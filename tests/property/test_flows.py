@@ -54,10 +54,17 @@ class Seen:
         )
 
 
-def model(rng: random.Random, senders: int, steps: int, restarts: bool) -> tuple[RelayModel, int]:
-    """A run, and where on its wire the last part begins: a message on each flow, then only ticks."""
+def model(
+    rng: random.Random, senders: int, steps: int, restarts: bool, moving: bool
+) -> tuple[RelayModel, int]:
+    """A run, and where on its wire the last part begins: a message on each flow, then only ticks.
+
+    `moving`: of a mutable stream, whose partitions name others and live on.
+    """
     relay = RelayModel(rng, TOPICS, senders)
     moves = [relay.change] * 8 + [relay.store, relay.split]
+    if moving:
+        moves = [relay.change] * 8 + [relay.store, relay.spawn, relay.retire]
     moves += [relay.tick_next] * 4
     if restarts:
         moves += [relay.restart, relay.own_again]
@@ -132,6 +139,7 @@ RUNS = {
     "seed": st.integers(0, 2**32),
     "senders": st.sampled_from([1, 2]),
     "steps": st.integers(1, 80),
+    "moving": st.booleans(),
     "loss": st.sampled_from([0.0, 0.05, 0.3, 0.7]),
 }
 
@@ -139,11 +147,11 @@ RUNS = {
 @settings(max_examples=100, deadline=None)
 @given(**RUNS)
 def test_each_lost_message_is_announced_once_and_no_other(
-    seed: int, senders: int, steps: int, loss: float
+    seed: int, senders: int, steps: int, loss: float, moving: bool
 ) -> None:
     """In one process, ticks intact: just the owed messages that did not arrive lie in gaps, each in one."""
     rng = random.Random(seed)
-    relay, end = model(rng, senders, steps, restarts=False)
+    relay, end = model(rng, senders, steps, restarts=False, moving=moving)
     wire = relay.wire
     flows, seen = Flows(TOPICS, round_ticks=ROUND), Seen(joined=rng.randrange(end + 1))
     for place, item in enumerate(wire[seen.joined :], seen.joined):
@@ -164,13 +172,15 @@ def test_each_lost_message_is_announced_once_and_no_other(
 
 @settings(max_examples=300, deadline=None)
 @given(**{**RUNS, "loss": st.sampled_from([0.0, 0.05, 0.1])})
-@example(seed=2668198, senders=2, steps=74, loss=0.05)  # killed when one of two senders had told an end
+@example(
+    seed=2668198, senders=2, steps=74, loss=0.05, moving=False
+)  # killed when one of two senders had told an end
 def test_under_loss_of_everything_nothing_owed_goes_unannounced(
-    seed: int, senders: int, steps: int, loss: float
+    seed: int, senders: int, steps: int, loss: float, moving: bool
 ) -> None:
     """Restarts, lost ticks: an owed change arrives or lies in a gap; what arrived is in no certain one."""
     rng = random.Random(seed)
-    relay, end = model(rng, senders, steps, restarts=True)
+    relay, end = model(rng, senders, steps, restarts=True, moving=moving)
     _, seen = consume(relay, end, rng, loss, TOPICS)
     assert all(count == 1 for count in Counter(seen.handed).values()), "handed over twice"
     arrived = {(item.time, item.topic) for item in seen.received}
@@ -196,10 +206,12 @@ def test_under_loss_of_everything_nothing_owed_goes_unannounced(
 
 @settings(max_examples=100, deadline=None)
 @given(**RUNS)
-def test_sequences_of_a_flow_are_handed_over_rising(seed: int, senders: int, steps: int, loss: float) -> None:
+def test_sequences_of_a_flow_are_handed_over_rising(
+    seed: int, senders: int, steps: int, loss: float, moving: bool
+) -> None:
     """Within a flow the sequence rises, whatever is lost or repeated."""
     rng = random.Random(seed)
-    relay, end = model(rng, senders, steps, restarts=True)
+    relay, end = model(rng, senders, steps, restarts=True, moving=moving)
     _, seen = consume(relay, end, rng, loss, TOPICS)
     newest: dict[tuple[int, str, bytes, int], int] = {}
     for item in seen.handed:
@@ -209,10 +221,12 @@ def test_sequences_of_a_flow_are_handed_over_rising(seed: int, senders: int, ste
 
 @settings(max_examples=100, deadline=None)
 @given(**RUNS)
-def test_the_watermark_is_behind_what_comes(seed: int, senders: int, steps: int, loss: float) -> None:
+def test_the_watermark_is_behind_what_comes(
+    seed: int, senders: int, steps: int, loss: float, moving: bool
+) -> None:
     """Without lost ticks nothing that was not resent arrives at or below the watermark."""
     rng = random.Random(seed)
-    relay, _ = model(rng, senders, steps, restarts=False)
+    relay, _ = model(rng, senders, steps, restarts=False, moving=moving)
     flows = Flows(TOPICS, round_ticks=ROUND)
     for item in relay.wire:
         if isinstance(item, Tick):
@@ -225,10 +239,12 @@ def test_the_watermark_is_behind_what_comes(seed: int, senders: int, steps: int,
 
 @settings(max_examples=100, deadline=None)
 @given(**RUNS)
-def test_what_is_not_subscribed_to_is_not_missed(seed: int, senders: int, steps: int, loss: float) -> None:
+def test_what_is_not_subscribed_to_is_not_missed(
+    seed: int, senders: int, steps: int, loss: float, moving: bool
+) -> None:
     """A subscriber to one topic is told of that topic's losses only."""
     rng = random.Random(seed)
-    relay, end = model(rng, senders, steps, restarts=True)
+    relay, end = model(rng, senders, steps, restarts=True, moving=moving)
     _, seen = consume(relay, end, rng, loss, TOPICS[:1])
     assert {gap.topic for gap in seen.missing} <= {TOPICS[0], None}
 

@@ -325,6 +325,14 @@ def test_a_fresh_query_that_stays_silent_ends_a_partition_too() -> None:
     assert said == [Ending.AGAIN] * (Endings.QUIET - 1) + [Ending.CHILDREN]
 
 
+def test_an_end_record_ends_a_partition_at_once() -> None:
+    """Whatever came before it, and whether its stream names any children."""
+    reading = Reading(Timestamp(5), Timestamp(100))
+    reading.saw(Timestamp(7))
+    reading.over = True
+    assert Endings().ended(reading, Timestamp(0)) is Ending.OVER
+
+
 def test_just_before_crosses_seconds() -> None:
     """A nanosecond is a nanosecond."""
     assert just_before(Timestamp(5, 1)) == Timestamp(5)

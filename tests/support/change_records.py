@@ -9,6 +9,7 @@ from typing import Any
 from google.cloud.spanner_v1.types import PartialResultSet
 from google.protobuf import struct_pb2
 
+Object = Mapping[str, Any] | str
 COLUMNS = (("Id", {"code": "INT64"}, True, 1), ("Name", {"code": "STRING"}, False, 2))
 
 
@@ -25,6 +26,8 @@ def _bool(truth: bool) -> struct_pb2.Value:
 
 
 def _json(value: Any) -> struct_pb2.Value:
+    if isinstance(value, str):
+        return _text(value)
     return _text(json.dumps(value, separators=(",", ":")))
 
 
@@ -36,14 +39,15 @@ def _row(
 
 def data_change(
     commit: str,
-    mods: Iterable[tuple[Mapping[str, Any], Mapping[str, Any], Mapping[str, Any]]],
+    mods: Iterable[tuple[Object, Object, Object]],
     *,
+    mod_type: str = "INSERT",
     transaction: str = "tx",
     sequence: str = "00000000",
     table: str = "orders",
     columns: Sequence[tuple[str, Mapping[str, Any], bool, int]] = COLUMNS,
 ) -> struct_pb2.Value:
-    """A row with one data change record; mods are (keys, new, old)."""
+    """A row with one data change record; mods are (keys, new, old), each an object or its JSON text."""
     return _row(
         data=[
             _list(
@@ -54,7 +58,7 @@ def data_change(
                 _text(table),
                 _list(*(_list(_text(n), _json(t), _bool(k), _text(str(o))) for n, t, k, o in columns)),
                 _list(*(_list(_json(keys), _json(new), _json(old)) for keys, new, old in mods)),
-                _text("INSERT"),
+                _text(mod_type),
                 _text("OLD_AND_NEW_VALUES"),
                 _text("1"),
                 _text("1"),

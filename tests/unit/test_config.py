@@ -229,7 +229,7 @@ def test_the_schema_knows_every_setting_with_its_words() -> None:
         sections += 1
         for setting, described in model["properties"].items():
             assert described.get("description"), f"{name}.{setting} says nothing about itself"
-    assert sections == 5
+    assert sections == 6
     assert set(document["properties"]) == set(Config.model_fields)
 
 
@@ -237,9 +237,8 @@ def test_the_page_of_settings_is_complete() -> None:
     """docs/settings.md lists every setting in its section, in these words, with its bounds and default."""
     page = (Path(__file__).parents[2] / "docs" / "settings.md").read_text()
     checked = 0
-    for section, model in (
-        (name, schema()["$defs"][f"{name.title()}Config"]) for name in Config.model_fields
-    ):
+    names = {name: f"{name.title()}Config" for name in Config.model_fields} | {"output.table": "TableConfig"}
+    for section, model in ((name, schema()["$defs"][model]) for name, model in names.items()):
         [text] = [
             part for part in page.split("\n## ") if part.startswith((f"`[{section}]`", f"`[[{section}]]`"))
         ]
@@ -254,6 +253,63 @@ def test_the_page_of_settings_is_complete() -> None:
                 assert f"| `{json.dumps(described['default'], ensure_ascii=False)}` |" in rows[name]
             checked += 1
     assert checked > 30
+
+
+def test_what_an_output_chooses_is_checked_line_by_line(tmp_path: Path) -> None:
+    """Every wrong name, condition, length and topic at once, each with what to write."""
+    wrong = """
+tables = ["sa*les"]
+mod_types = ["UPSERT"]
+topic = "{table}/{bucket}/"
+
+[[output.table]]
+name = ""
+where = ["amount => 3", "a = null"]
+truncate = { note = -1 }
+"""
+    found = problems(tmp_path, MINIMAL + wrong)
+    assert found[:2] == [
+        'output[0].tables: must be a table or the beginning of names and "*", such as "sales.*", is "sa*les"',
+        'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "UPSERT"',
+    ]
+    assert [line.split(": ")[0] for line in found[2:]] == [
+        "output[0].table[0].name",
+        "output[0].table[0].where",
+        "output[0].table[0].where",
+        "output[0].table[0].truncate",
+    ]
+    assert all("write a condition such as" in line for line in found if ".where" in line)
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ('topic = "{table}/{bucket}/"', "output[0]: topic: names {bucket}, and there are no buckets"),
+        ("buckets = 4", 'output[0]: topic: buckets needs one, such as "{database}'),
+        ('buckets = 4\ntopic = "{table}/"', "output[0]: topic: must name {bucket}"),
+        ("buckets = 5000", "output[0].buckets: must be 1 to 4096, is 5000"),
+        ('[[output.table]]\nname = "t"\nhash = ["a"]', "output[0]: hash_key_file: hash needs a key"),
+        ('[[output.table]]\nname = "t"\nmask = ["a"]\nexclude_columns = ["A"]', '"a" is in exclude_columns'),
+        ('[[output.table]]\nname = "t"\ncolumns = ["b"]\nmask = ["a"]', '"a" is in mask and not in columns'),
+        ('[[output.table]]\nname = "t"\nhide = ["a"]', "output[0].table[0].hide: unknown setting"),
+    ],
+)
+def test_a_choice_that_cannot_work_is_refused(tmp_path: Path, choice: str, said: str) -> None:
+    """In one line."""
+    [problem] = problems(tmp_path, MINIMAL + choice)
+    assert said in problem
+
+
+def test_a_key_file_is_there_and_long_enough(tmp_path: Path) -> None:
+    """The error names the file and never shows what is in it."""
+    for content, said in [(None, "cannot be read"), ("hunter2", "a key of 7 bytes is guessed too easily")]:
+        if content is not None:
+            (tmp_path / "key").write_text(content)
+        table = '[[output.table]]\nname = "t"\nhash = ["a"]'
+        text = f'{MINIMAL}hash_key_file = "{tmp_path / "key"}"\n{table}'
+        with pytest.raises(ConfigError, match=said) as caught:
+            load(written(tmp_path, text)).output[0].choice()
+        assert "hunter2" not in str(caught.value)
 
 
 def test_a_value_is_never_printed_at_length() -> None:

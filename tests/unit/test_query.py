@@ -70,3 +70,20 @@ def test_a_name_never_leaves_its_quotes(dialect: Dialect, quoted: str) -> None:
     """Whatever stands in it, it stays one identifier."""
     assert quoted in StreamQuery(dialect, "a`; DROP TABLE t -- \\", 1000).sql
     assert '"read_json_a""b"(' in StreamQuery("postgresql", 'a"b', 1000).sql
+
+
+def test_a_mutable_stream_has_a_function_of_its_own_in_postgresql_only() -> None:
+    """GoogleSQL gives the function's column another type; PostgreSQL has a function for bytes."""
+    assert "`READ_orders`(" in StreamQuery("googlesql", "orders", 1000, mode="mutable").sql
+    assert '"read_proto_bytes_orders"(' in StreamQuery("postgresql", "orders", 1000, mode="mutable").sql
+
+
+def test_a_mutable_stream_is_read_in_windows() -> None:
+    """Spanner wants an end, at most 30 minutes past the later of now and the start: ours keeps clear."""
+    immutable, mutable = (StreamQuery("googlesql", "orders", 1000, mode=m) for m in ("immutable", "mutable"))
+    now, later = Timestamp(1000, 7), Timestamp(9000)
+    assert (immutable.until(now, None, now), immutable.until(now, later, now)) == (None, later)
+    assert mutable.until(Timestamp(5), None, now) == Timestamp(1000 + 1200, 7)
+    assert mutable.until(later, None, now) == Timestamp(9000 + 1200)
+    assert mutable.until(Timestamp(5), later, now) == Timestamp(1000 + 1200, 7)
+    assert mutable.until(Timestamp(5), Timestamp(1001), now) == Timestamp(1001)

@@ -116,7 +116,7 @@ def test_a_transaction_is_counted_over_its_partitions() -> None:
     """Every record says how many records and partitions there are; one in each partition is the last."""
     simulator = Simulator(SimulatorConfig(partitions=8))
     done = simulator.workload(WorkloadConfig(changes=2000, max_mods=30))
-    logs = simulator._commits._logs
+    logs = simulator._commits.lineage._logs
     assert done.changes == 2000
     transactions: dict[str, list[DataRecord]] = defaultdict(list)
     for record in records(simulator):

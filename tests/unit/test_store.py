@@ -177,6 +177,17 @@ def test_only_finished_partitions_are_forgotten(store: Store) -> None:
     assert store.load() == []
 
 
+def test_a_finished_partition_keeps_where_it_ended(store: Store) -> None:
+    """In the same transaction; like any position it never goes back, and it may not be known."""
+    owned = running(store)
+    store.advance([Progress("root", owned.epoch, at(30))])
+    store.finish("root", owned.epoch, at(20))
+    assert [(one.state, one.position) for one in store.load()] == [(State.FINISHED, at(30))]
+    with pytest.raises(FencedError):
+        store.finish("root", owned.epoch, at(40))
+    assert [one.position for one in store.load()] == [at(30)]
+
+
 def test_threads_share_a_store(store: Store) -> None:
     """Epochs stay unique when many threads own partitions at once."""
     tokens = [f"t{number}" for number in range(40)]

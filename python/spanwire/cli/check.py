@@ -1,10 +1,12 @@
-"""`spanwire check`: would this config run? Every problem at once."""
+"""`spanwire check`: would this config run, with every problem at once; and what would it send."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
@@ -16,8 +18,20 @@ from spanwire.config.endpoints import split_listen
 from spanwire.errors import ConfigError, SpanwireError
 
 
-def check(config: ConfigPath, as_json: Json = False) -> None:
+def check(
+    config: ConfigPath,
+    sample: Annotated[
+        Path | None,
+        typer.Option(
+            help="Show what each output would send for the records in this file; connect to nothing."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
     """Check config, store, ports and the connection to Spanner; list every problem at once."""
+    if sample is not None:
+        _show(settings.load(config), sample, as_json=as_json)
+        return
     found: dict[str, str] = {}
     try:
         loaded = settings.load(config)
@@ -34,6 +48,17 @@ def check(config: ConfigPath, as_json: Json = False) -> None:
             typer.echo(f"{config}: fine ({', '.join(f'{name} {value}' for name, value in found.items())})")
     if problems:
         raise typer.Exit(code)
+
+
+def _show(config: Config, sample: Path, *, as_json: bool) -> None:
+    # Spanner's client takes a second to import, which no other command should wait for.
+    from spanwire.cli.sample import echo, show
+
+    shown = show(config, sample)
+    if as_json:
+        print_json({"ok": True, "outputs": [asdict(one) for one in shown]})
+    else:
+        echo(shown)
 
 
 def _at_work(config: Config, found: dict[str, str]) -> list[str]:

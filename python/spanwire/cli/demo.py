@@ -31,6 +31,7 @@ class Plan:
     """What the demo is to do."""
 
     changes: int
+    mode: str
     dialect: str
     values: str
     partitions: int
@@ -43,14 +44,18 @@ def demo(
     history: Annotated[
         Path | None, typer.Option(help="Leave both histories and the logs in this folder.")
     ] = None,
+    mode: Annotated[
+        Literal["immutable", "mutable"],
+        typer.Option(help="Of key ranges: they stay in their partition, or move between them."),
+    ] = "immutable",
     dialect: Annotated[
         Literal["googlesql", "postgresql"], typer.Option(help="The database's dialect.")
     ] = "googlesql",
     values: Annotated[Literal["typed", "json"], typer.Option(help="How values are written.")] = "typed",
     partitions: Annotated[
-        int, typer.Option(min=1, help="Partitions at the start; they split and merge.")
+        int, typer.Option(min=1, help="Partitions at the start; they split, merge, end.")
     ] = 4,
-    seed: Annotated[int, typer.Option(help="Decides rows, transactions, splits and merges.")] = 0,
+    seed: Annotated[int, typer.Option(help="Decides rows, transactions, splits, merges, moves.")] = 0,
     rate: Annotated[float, typer.Option(min=0, help="Changes a second; 0 is as fast as possible.")] = 0.0,
     as_json: Json = False,
 ) -> None:
@@ -59,7 +64,7 @@ def demo(
     The simulator is not Cloud Spanner: it speaks its protocol on this machine, and knows what it
     committed. Exit 1 unless every consumer got every change once, unaltered and in order.
     """
-    plan = Plan(changes, dialect, values, partitions, seed, rate)
+    plan = Plan(changes, mode, dialect, values, partitions, seed, rate)
     with ExitStack() as stack:
         if history is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwire-demo-")))
@@ -144,8 +149,11 @@ class _Demo:
 
     def _simulator(self) -> Child:
         plan = self._plan
-        arguments = ["-m", "spanwire.simulator", "--dialect", plan.dialect, "--seed", str(plan.seed)]
-        arguments += ["--partitions", str(plan.partitions), "--splits", str(max(1, plan.changes // 12))]
+        arguments = ["-m", "spanwire.simulator", "--mode", plan.mode, "--dialect", plan.dialect]
+        # Of the six things that happen in mutable mode each comes several times.
+        turns = 12 if plan.mode == "immutable" else 30
+        arguments += ["--seed", str(plan.seed), "--all-tables"]
+        arguments += ["--partitions", str(plan.partitions), "--splits", str(max(1, plan.changes // turns))]
         arguments += ["--changes", str(plan.changes), "--rate", str(plan.rate), "--chop", "50"]
         arguments += ["--history", str(self._committed)]
         return Child("simulator", arguments, self._folder / "simulator.log")
@@ -208,6 +216,7 @@ class _Demo:
             "seconds": round(seconds, 3),
             "announced_gaps": sum(len(answer["gaps"]) for answer in done),
             "examples": {name: one.examples for name, one in found.items() if one.examples},
+            "mode": self._plan.mode,
             "dialect": self._plan.dialect,
             "values": self._plan.values,
             "seed": self._plan.seed,

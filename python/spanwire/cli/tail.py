@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from spanwire._core import Change
+from spanwire._core import Change, Untyped
 from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import Json, stopped_by_signals
 from spanwire.consumer import Subscriber
@@ -41,22 +41,20 @@ def tail(
         raise ConfigError("--json: does not go with --canonical; choose one of them")
     set_up_logs()
     console = Console(soft_wrap=True, highlight=False)
-    shown, began, waiting = 0, time.monotonic(), True
+    shown = 0
+    joining = _Joining(endpoint)
     deadline = None if timeout is None else time.monotonic() + timeout
     with stopped_by_signals() as stop, Subscriber(endpoint, topics=topic or [""], on_gap=_tell) as subscriber:
         while not stop.is_set() and (count is None or shown < count):
             left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
             if left <= 0:
                 break
-            if waiting and time.monotonic() - began > _SILENCE_S:
-                waiting = False
-                if not subscriber.wait_joined(0):
-                    typer.echo(f"spanwire: nothing heard from a relay at {', '.join(endpoint)} yet", err=True)
+            joining.look(subscriber)
             for change in subscriber.receive(left):
                 if as_json:
                     typer.echo(json.dumps(_plain(change), ensure_ascii=False, default=_json))
                 elif canonical:
-                    typer.echo(change.canonical())
+                    typer.echo(change.canonical().encode())  # UTF-8, whatever the terminal's encoding is
                 else:
                     console.print(_readable(change))
                 shown += 1
@@ -65,6 +63,25 @@ def tail(
         interrupted = stop.is_set()
     if count is not None and shown < count and not interrupted:
         raise SpanwireError(f"{shown} of {count} changes came in {timeout} s")
+
+
+class _Joining:
+    """Says on stderr when the relays are heard: what is sent from then on is shown, or its loss told."""
+
+    def __init__(self, endpoints: list[str]) -> None:
+        self._endpoints = ", ".join(endpoints)
+        self._began = time.monotonic()
+        self._joined = self._told = False
+
+    def look(self, subscriber: Subscriber) -> None:
+        if self._joined:
+            return
+        self._joined = subscriber.wait_joined(0)
+        if self._joined:
+            typer.echo(f"spanwire: joined {self._endpoints}", err=True)
+        elif not self._told and time.monotonic() - self._began > _SILENCE_S:
+            self._told = True
+            typer.echo(f"spanwire: nothing heard from a relay at {self._endpoints} yet", err=True)
 
 
 def _tell(gap: Gap) -> None:
@@ -102,6 +119,8 @@ def _plain(change: Change) -> dict[str, Any]:
     }
 
 
-def _json(value: object) -> str:
-    """What JSON has no word for: bytes as hexadecimal, everything else as its text."""
+def _json(value: object) -> object:
+    """What JSON has no word for: bytes as hexadecimal, Untyped as an object, all else as its text."""
+    if isinstance(value, Untyped):
+        return {"json": value.json, "type": value.type}
     return value.hex() if isinstance(value, bytes) else str(value)

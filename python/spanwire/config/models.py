@@ -8,18 +8,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
 
 from spanwire._core import Timestamp
+from spanwire.config.choice import Choice
 from spanwire.config.endpoints import endpoint_problem, listen_problem, only_this_machine
+from spanwire.config.section import Section, template_problem
 from spanwire.records import StreamIdentity
 
 MIB = 1 << 20
@@ -50,11 +44,7 @@ def _timestamp_problem(text: str) -> str | None:
 TimestampText = Annotated[str, BeforeValidator(_as_text)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
-
-
-class SourceConfig(_Section):
+class SourceConfig(Section):
     """Where changes come from."""
 
     project: str = Field(examples=["my-project"])
@@ -88,6 +78,9 @@ class SourceConfig(_Section):
     """Topic of a change: {database}, {stream} and {table} are filled in. Ends in "/", names {table}."""
     on_undecodable: Literal["stop", "dead-letter"] = "stop"
     """A change that cannot be decoded: stop with its version in the error, or send it raw to a topic."""
+    on_misfit: Literal["text", "dead-letter"] = "text"
+    """A value that does not fit its column's type, of a type not known, or of a column not described: carry
+    it as its JSON text, or send its record raw to a topic. Outputs with values = "json" look at none."""
     max_record_bytes: int = Field(default=64 * MIB, ge=MIB, le=1024 * MIB)
     """The largest data change record taken, in bytes of Spanner's response."""
     io_threads: int = Field(default=1, ge=1, le=64)
@@ -145,13 +138,8 @@ class SourceConfig(_Section):
     @field_validator("topic")
     @classmethod
     def _is_template(cls, value: str) -> str:
-        if not value.endswith("/"):
-            raise ValueError(f'must end in "/", is "{value}": write "{value}/"')
-        rest = re.sub(r"\{(database|stream|table)\}", "", value)
-        if found := re.search(r"\{[^}]*\}?|\}", rest):
-            raise ValueError(f'"{found.group()}" is not known; use {{database}}, {{stream}} and {{table}}')
-        if "{table}" not in value:
-            raise ValueError(f'must name {{table}}, is "{value}": a topic is the changes of one table')
+        if problem := template_problem(value, buckets=False):
+            raise ValueError(problem)
         return value
 
     @property
@@ -175,7 +163,7 @@ class SourceConfig(_Section):
         return Timestamp.parse(self.end) if self.end else None
 
 
-class StoreConfig(_Section):
+class StoreConfig(Section):
     """Where progress is kept."""
 
     kind: Literal["memory", "sqlite"] = "sqlite"
@@ -193,8 +181,8 @@ class StoreConfig(_Section):
         return value
 
 
-class OutputConfig(_Section):
-    """One output. Sockets with no peer keep nothing ("pub") or wait ("push")."""
+class Sockets(Section):
+    """The settings of an output that say where it sends, and how."""
 
     kind: Literal["pub", "push"]
     """"pub" fans out to whoever subscribes; "push" spreads work over whoever pulls, without order."""
@@ -240,11 +228,16 @@ class OutputConfig(_Section):
     @property
     def options(self) -> dict[str, int]:
         """The settings that are left to the core's defaults unless given."""
-        given = self.model_dump(exclude={"kind", "bind", "values", "on_full"}, exclude_none=True)
+        names = set(Sockets.model_fields) - {"kind", "bind", "values", "on_full"}
+        given = self.model_dump(include=names, exclude_none=True)
         return {name: int(value) for name, value in given.items()}
 
 
-class SecurityConfig(_Section):
+class OutputConfig(Choice, Sockets):
+    """One output. Sockets with no peer keep nothing ("pub") or wait ("push")."""
+
+
+class SecurityConfig(Section):
     """Who may connect to the outputs."""
 
     mode: Literal["none"] = "none"
@@ -253,7 +246,7 @@ class SecurityConfig(_Section):
     """Allow mode = "none" on endpoints that other machines can reach."""
 
 
-class StatusConfig(_Section):
+class StatusConfig(Section):
     """What the relay tells about itself."""
 
     listen: str = Field(default="", examples=["127.0.0.1:9464"])
@@ -271,7 +264,7 @@ class StatusConfig(_Section):
         return value
 
 
-class Config(_Section):
+class Config(Section):
     """All settings of a relay."""
 
     source: SourceConfig

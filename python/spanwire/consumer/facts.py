@@ -140,8 +140,8 @@ class Missing:
     certain: bool = True
     """False where ticks were lost too: then something may be missing, and cannot be told from nothing."""
 
-    def error(self) -> Gap:
-        """As the error a consumer is given."""
+    def error(self, output: int = 0) -> Gap:
+        """As the error a consumer is given; `output`: the relay's output that it was sent through."""
         topic = "any subscribed topic" if self.topic is None else self.topic
         what = "messages" if self.certain else "messages may be missing:"
         if self.sequences is not None:
@@ -159,6 +159,7 @@ class Missing:
             partition=self.partition,
             epoch=self.epoch,
             incarnation=self.incarnation,
+            output=output,
             sequences=self.sequences,
             after=self.after,
             before=self.before,

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer.facts import Tick
-from spanwire.consumer.flows import Flows
 from spanwire.consumer.letters import concerns
+from spanwire.consumer.outputs import Outputs, Place
 from spanwire.errors import Gap
 
 _log = logging.getLogger("spanwire.consumer")
@@ -22,7 +22,7 @@ class Mark:
     """What a tick tells, in the place where it came: it holds once all before it is handed over."""
 
     watermark: Timestamp | None
-    forgotten: list[bytes] = field(default_factory=list)
+    forgotten: list[Place] = field(default_factory=list)
     """Partitions of which nothing comes any more."""
 
 
@@ -32,9 +32,9 @@ class Inbox:
     def __init__(self, topics: Sequence[str], dead: Sequence[str] = ()) -> None:
         """`topics`: those followed. `dead`: where the dead letters beside them are."""
         self._topics = tuple(topics)
-        self._flows = Flows([*topics, *dead])
-        self._windows: dict[bytes, dict[str, Window]] = {}
-        self._said_clashes: set[bytes] = set()
+        self._outputs = Outputs([*topics, *dead])
+        self._windows: dict[Place, dict[str, Window]] = {}
+        self._said_clashes: set[Place] = set()
         self._items: deque[Item | Mark] = deque()
         self._passed: Timestamp | None = None  # the watermark once all that `next` gave is handed over
         self.watermark: Timestamp | None = None
@@ -45,7 +45,7 @@ class Inbox:
     @property
     def baselines(self) -> int:
         """Senders whose first tick has come."""
-        return self._flows.baselines
+        return self._outputs.baselines
 
     def take(self, frames: list[bytes]) -> bool:
         """Take one message; whether it was a tick. FormatError where it is not one of ours."""
@@ -54,8 +54,8 @@ class Inbox:
             self._tick(message)
             return True
         if message.kind in ("changes", "deadLetter"):
-            verdict = self._flows.message(message)
-            self._items += [one.error() for one in verdict.missing]
+            verdict = self._outputs.of(message.output).message(message)
+            self._items += [one.error(message.output) for one in verdict.missing]
             if verdict.new and self._is_wanted(message):
                 self._items.append(message)
         return False
@@ -78,7 +78,7 @@ class Inbox:
 
     def fresh(self, message: Message) -> list[Change]:
         """Its changes that were not handed over before; they count as handed over now."""
-        windows = self._windows.setdefault(message.partition, {})
+        windows = self._windows.setdefault((message.output, message.partition), {})
         window = windows.get(message.topic)
         if window is None:
             window = windows[message.topic] = Window()
@@ -93,26 +93,25 @@ class Inbox:
     def _tick(self, message: Message) -> None:
         body = message.tick()
         self.interval_s = body["interval_ms"] / 1000
-        self._items += [one.error() for one in self._flows.tick(Tick.of(message, body))]
+        missing = self._outputs.of(message.output).tick(Tick.of(message, body))
+        self._items += [one.error(message.output) for one in missing]
         self._tell_clashes()
-        forgotten = self._flows.forget()
+        forgotten = self._outputs.forget()
         if self._items and isinstance(mark := self._items[-1], Mark):  # ticks alone must not pile up
-            mark.watermark = self._flows.watermark
+            mark.watermark = self._outputs.watermark
             mark.forgotten += forgotten
         else:
-            self._items.append(Mark(self._flows.watermark, forgotten))
+            self._items.append(Mark(self._outputs.watermark, forgotten))
 
     def _tell_clashes(self) -> None:
         """Log once where epochs did not rise: such a process cannot be told from one out of date."""
-        if len(self._flows.clashes) == len(self._said_clashes):
-            return
-        for partition, epoch in self._flows.clashes.items():
-            if partition not in self._said_clashes:
-                self._said_clashes.add(partition)
+        for place, epoch in self._outputs.clashes.items():
+            if place not in self._said_clashes:
+                self._said_clashes.add(place)
                 _log.warning(
                     "two relay processes own partition %s under epoch %d: losses of the later one are not "
                     "told and the watermark stays behind; epochs must rise, across restarts too",
-                    partition.hex(),
+                    place[1].hex(),
                     epoch,
                 )
 
@@ -120,5 +119,5 @@ class Inbox:
         while self._items and isinstance(mark := self._items[0], Mark):
             self._items.popleft()
             self._passed = mark.watermark
-            for partition in mark.forgotten:
-                self._windows.pop(partition, None)
+            for place in mark.forgotten:
+                self._windows.pop(place, None)

@@ -5,7 +5,8 @@ one place and in one order:
 
 - the children of a partition are stored before it is finished,
 - it is finished only when all that was read of it has been handed over,
-- a child is read only when all its parents are finished,
+- a child is read only when all its parents are finished; of a mutable stream it is read at once, but a
+  partition that keys moved into stands still until all their sources have come as far,
 - a position is stored only after everything up to it has been handed over.
 """
 
@@ -22,13 +23,15 @@ from spanwire.config import Config
 from spanwire.errors import ClosedError, SpanwireError
 from spanwire.records import PartitionRecord, Progress, State, short_token
 from spanwire.source.connect import Connection
+from spanwire.source.moves import Gates, MovingLineage
 from spanwire.source.partitions import Lineage
-from spanwire.source.reader import Ended, Job, Reader, Stopped
+from spanwire.source.reader import Ended, Job, Paused, Reader, Stopped
 from spanwire.store import Store
 
 _log = structlog.get_logger("spanwire.relay")
 
 _FINISHING_POLL_S = 0.005
+_MOVING_POLL_S = 0.002
 _SILENT_INTERVALS, _SILENT_LEAST_S = 10, 20.0
 """A stream that misses so many heartbeats, and for so long, is dead although its connection is not."""
 
@@ -49,6 +52,8 @@ class _Running:
     partition: Partition
     epoch: int
     ended: Ended | None = None
+    stands_since: float | None = None
+    """When it came to a move whose sources have not come as far yet; None while it does not wait."""
 
 
 class Keeper:
@@ -60,14 +65,16 @@ class Keeper:
         self._end = source.end_at
         self._interval_s = parts.config.store.interval_ms / 1000
         self._silence_s = max(_SILENT_LEAST_S, _SILENT_INTERVALS * source.heartbeat_ms / 1000)
-        self._reports: queue.SimpleQueue[Ended | Stopped | None] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[Ended | Paused | Stopped | None] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
+        self._gates = Gates()
+        self._stopping = False
         self._stored_at = time.monotonic()
-        self.lineage = Lineage(end=self._end)
+        self.lineage = self._lineage([])
 
     def begin(self, partitions: list[PartitionRecord]) -> None:
         """Go on with what the store holds: what ran is owned again, under a new epoch; new ones are begun."""
-        self.lineage = Lineage(partitions, self._end)
+        self.lineage = self._lineage(partitions)
         for one in partitions:
             if one.state is State.RUNNING and not self.lineage.is_complete(one.token):
                 self._own(one)
@@ -82,6 +89,7 @@ class Keeper:
             raise failure
         self._settle()
         self._schedule()
+        self._open_gates()
         if time.monotonic() - self._stored_at >= self._interval_s:
             self.store_progress()
             self._break_silence()
@@ -104,6 +112,7 @@ class Keeper:
     def stop_readers(self, timeout: float) -> bool:
         """End all reading; whether every reader has ended. A reader may wait for an output that is full."""
         deadline = time.monotonic() + timeout
+        self._stopping = True
         for one in self._running.values():
             one.reader.stop()
         return all(
@@ -126,7 +135,16 @@ class Keeper:
 
     def troubles(self) -> dict[str, str]:
         """Partitions that are not being read at the moment, and why."""
-        return {token: one.reader.trouble for token, one in list(self._running.items()) if one.reader.trouble}
+        found = {}
+        for token, one in list(self._running.items()):
+            if one.reader.trouble:
+                found[token] = one.reader.trouble
+            elif one.stands_since is not None and time.monotonic() - one.stands_since > self._silence_s:
+                sources = ", ".join(map(short_token, self._gates.waits_for(token)))
+                found[token] = (
+                    f"partition {short_token(token)} waits for {sources}, which its key ranges came from"
+                )
+        return found
 
     def position(self, partition: PartitionRecord) -> Timestamp:
         """How far a partition has been handed over: where it would go on."""
@@ -141,6 +159,8 @@ class Keeper:
             while True:
                 if isinstance(report, Ended):
                     self._take(report)
+                elif isinstance(report, Paused):
+                    self._stand(report)
                 elif report is not None and report.error is not None:
                     failures.append(report.error)
                 report = self._reports.get_nowait()
@@ -155,20 +175,50 @@ class Keeper:
         one.ended = report
         one.reader.confirm()
 
+    def _stand(self, report: Paused) -> None:
+        """What a partition stands at: store and read what it names, or have it wait for the others.
+
+        The new partitions are in the core before the one that named them goes on: so no tick tells that
+        one further than their start without telling them.
+        """
+        if self._stopping:
+            return  # what it stands at has not been passed, and will be read again
+        one = self._running[report.token]
+        if report.children:
+            self._parts.store.add_children(report.token, one.epoch, report.children)
+            self.lineage.add(report.children)
+            self._schedule()
+        if report.event is not None:
+            self._gates.arrive(report.event)
+            one.stands_since = time.monotonic()
+        else:
+            one.reader.go_on()
+
+    def _open_gates(self) -> None:
+        for token in self._gates.open(self.lineage, self._handed_over) if len(self._gates) else ():
+            one = self._running[token]
+            one.stands_since = None
+            one.reader.go_on()
+
+    def _handed_over(self, partition: PartitionRecord) -> Timestamp | None:
+        one = self._running.get(partition.token)
+        return partition.advanced(None if one is None else self._position(one)).position
+
     def _settle(self) -> None:
         """Finish the partitions that have ended and been handed over."""
         for token, one in list(self._running.items()):
             if one.ended is None or not one.partition.finished:
                 continue
             position = self._position(one)
-            if one.ended.children:
-                self._parts.store.finish(token, one.epoch)
+            if one.ended.over:
+                self._parts.store.finish(token, one.epoch, position)
                 self.lineage.advance(token, position)
                 self.lineage.finish(token)
             else:
                 self._advance({token: position})
                 self.lineage.complete(token)
             del self._running[token]
+            self._gates.leave(token)
             _log.info(
                 "partition ended",
                 partition=short_token(token),
@@ -195,6 +245,7 @@ class Keeper:
         partition = parts.pipeline.partition(
             owned.token,
             dialect=parts.connection.dialect,
+            mode=parts.connection.mode,
             epoch=owned.epoch,
             start=owned.resume_at,
             parents=owned.parents,
@@ -230,7 +281,13 @@ class Keeper:
         for one in moved:
             self.lineage.advance(one.token, one.position)
 
+    def _lineage(self, partitions: list[PartitionRecord]) -> Lineage:
+        kind = Lineage if self._parts.connection.mode == "immutable" else MovingLineage
+        return kind(partitions, self._end)
+
     def _patience(self) -> float:
+        if len(self._gates):
+            return _MOVING_POLL_S
         if any(one.ended is not None for one in self._running.values()):
             return _FINISHING_POLL_S
         return max(0.001, self._stored_at + self._interval_s - time.monotonic())

@@ -198,7 +198,15 @@ def build_pipeline(config: Config) -> Pipeline:
     """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError."""
     source = config.source
     outputs = [
-        Output(one.kind, one.bind, values=one.values, on_full=one.on_full, options=one.options)
+        Output(
+            one.kind,
+            one.bind,
+            values=one.values,
+            on_full=one.on_full,
+            topic=one.topic,
+            choice=one.choice(),
+            options=one.options,
+        )
         for one in config.output
     ]
     return Pipeline(
@@ -207,6 +215,7 @@ def build_pipeline(config: Config) -> Pipeline:
         outputs,
         topic=source.topic,
         on_undecodable=source.on_undecodable,
+        on_misfit=source.on_misfit,
         options={
             "io_threads": source.io_threads,
             "tick_ms": source.tick_ms,

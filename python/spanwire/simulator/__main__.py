@@ -6,9 +6,12 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
   {"run": {"changes": 50000, "rate": 0}}  -> {"committed": 50000, "last": "<timestamp>", …}
       while it runs, {"progress": <changes so far>} about ten times a second
   {"split": 0}, {"merge": [0, 1]}         -> {"partitions": ["<token>", …]}    by place among the live ones
+  {"move": [0, 1]}                        -> the same    half of what the first owns; --mode mutable only
   {"partitions": null}                    -> the same
   {"history": "<file>"}                   -> {"lines": 50000}    writes the ground truth so far;
       null: what --history names is complete so far
+  {"struck": null}                        -> {"struck": [["unavailable", 0, 1, 3], …]}    faults so far:
+      kind, partition's number, its query's and that one's message's
   {"release": null}                       -> {"released": true}    ready-made messages go out (--hold)
 
 Ends at end of file or {"stop": null} on stdin, SIGTERM or SIGINT. Logs go to stderr.
@@ -24,24 +27,33 @@ import signal
 import sys
 import threading
 import time
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 from spanwire.errors import SpanwireError
-from spanwire.simulator import ReadyMade, Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.simulator import (
+    FaultScript,
+    Move,
+    ReadyMade,
+    Simulator,
+    SimulatorConfig,
+    WorkloadConfig,
+    all_tables,
+)
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run; the exit code: 0 fine, 1 failed at work, 2 wrong use."""
     options = _parser().parse_args(arguments)
-    # Rows and records are many and live long: looking through them for garbage takes a quarter of the time.
-    gc.freeze()
-    gc.set_threshold(50_000, 50, 50)
     try:
         simulator = Simulator(_config(options)).start()
     except SpanwireError as error:
         print(f"simulator: {error}", file=sys.stderr)
         return 2
+    # Rows and records are many and live long: looking through them for garbage takes a quarter of the time.
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 50)
     try:
         # A parent that dies closes our stdin.
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -77,9 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default=default.host)
     add("--port", type=int, default=0, help="0 (default): one that is free")
+    add("--mode", choices=["immutable", "mutable"], default=default.mode, help="of key ranges")
     add("--dialect", choices=["googlesql", "postgresql"], default=default.dialect)
     for name in ("project", "instance", "database", "stream", "capture"):
         add(f"--{name}", default=getattr(default, name), help="default: %(default)s")
+    add("--all-tables", action="store_true", help="every type, NULL keys, reserved words, other scripts")
     add("--seed", type=int, default=0, help="decides partitions, workload, chunk places; default: 0")
     add("--partitions", type=int, default=default.partitions, help="default: %(default)s")
     add(
@@ -87,12 +101,18 @@ def _parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar="N",
-        help="split or merge every N changes, on average; default: never",
+        help="split, merge or (mutable) move key ranges every N changes, on average; default: never",
     )
     add("--chunk-bytes", type=int, default=default.chunk_bytes, help="longer rows are cut; default: 1 MiB")
     add("--chop", type=int, default=0, metavar="N", help="cut one in N smaller rows too; default: none")
     add("--message-bytes", type=int, default=default.message_bytes, help="default: 64 KiB")
     add("--history", type=Path, help="write the ground truth there, one canonical line a change")
+    add(
+        "--faults",
+        type=Path,
+        metavar="FILE",
+        help="a script of faults: see simulator/faults.py",
+    )
     add("--changes", type=int, default=1000, help="what a run commits, unless it says; default: 1000")
     add("--rate", type=float, default=0.0, help="changes a second; default: as fast as possible")
     add("--max-mods", type=int, default=40, help="changes in a transaction, at most; default: 40")
@@ -108,6 +128,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _config(options: argparse.Namespace) -> SimulatorConfig:
+    default = SimulatorConfig()
     ready = ReadyMade(
         changes=options.changes,
         changes_per_record=options.changes_per_record,
@@ -121,7 +142,9 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         database=options.database,
         stream=options.stream,
         dialect=options.dialect,
+        mode=options.mode,
         capture=options.capture,
+        tables=all_tables(options.dialect) if options.all_tables else default.tables,
         seed=options.seed,
         host=options.host,
         port=options.port,
@@ -131,6 +154,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         chop=options.chop,
         message_bytes=options.message_bytes,
         history=options.history,
+        faults=FaultScript.load(options.faults) if options.faults else FaultScript(),
         ready_made=ready if options.ready_made else None,
     )
 
@@ -161,6 +185,11 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
             simulator.split(simulator.partitions[value])
         case "merge":
             simulator.merge([simulator.partitions[place] for place in value])
+        case "move":
+            source, destination = (simulator.partitions[place] for place in value)
+            simulator.move(Move(source, destination, 0.5))
+        case "struck":
+            return {"struck": [list(astuple(strike)) for strike in simulator.struck]}
         case "release":
             simulator.release()
             return {"released": True}

@@ -37,7 +37,7 @@ def admin_methods(config: SimulatorConfig) -> dict[str, Admin]:
         version_retention_period="1h",
         database_dialect=_DIALECTS[config.dialect],
     )
-    ddl = database_ddl(config.tables, config.stream, config.capture, config.dialect)
+    ddl = database_ddl(config.tables, config.stream, config.capture, config.dialect, config.mode)
 
     def known(name: str) -> None:
         if name != config.database_path:

@@ -8,14 +8,14 @@ from spanwire.simulator.status import invalid, not_found, out_of_range, stamp
 
 _MINUTE = 60_000_000_000
 _MAX_AHEAD = 10 * _MINUTE
+_MAX_WINDOW = 30 * _MINUTE
 _HEARTBEATS = (100, 300_000)  # the emulator's lower bound; Spanner's is 1,000
 
 
 def check(query: ChangeQuery, config: SimulatorConfig, earliest: int, now: int) -> None:
     """Refuse an unknown stream, a heartbeat out of bounds, and times that cannot be read."""
     google = config.dialect == "googlesql"
-    expected = ("READ_" if google else "read_json_") + config.stream
-    if query.function.lower() != expected.lower():
+    if query.function.lower() != config.function.lower():
         if google:
             raise invalid(f"Table-valued function not found: {query.function}")
         raise not_found(f"[ERROR] function spanner.{query.function} does not exist")
@@ -30,6 +30,8 @@ def check(query: ChangeQuery, config: SimulatorConfig, earliest: int, now: int) 
             "If end_timestamp is specified, start_timestamp must be <= end_timestamp. "
             f"Received start_timestamp: {stamp(query.start)}, end_timestamp: {stamp(query.end)}."
         )
+    if config.mode == "mutable":
+        _check_window(query, now)
     bound = f"within the earliest read timestamp: {stamp(earliest)}"
     if query.start < earliest:
         raise out_of_range(
@@ -42,4 +44,17 @@ def check(query: ChangeQuery, config: SimulatorConfig, earliest: int, now: int) 
             "Specified start_timestamp is too far in the future. Please specify a start_timestamp "
             f"{bound}, and the current maximum start timestamp: {stamp(latest)}. "
             f"Received start_timestamp: {stamp(query.start)}."
+        )
+
+
+def _check_window(query: ChangeQuery, now: int) -> None:
+    """Mutable key ranges are read in windows. The words are the simulator's: no emulator has these."""
+    if query.end is None:
+        raise invalid("end_timestamp must not be null for a change stream with MUTABLE_KEY_RANGE.")
+    latest = max(now, query.start) + _MAX_WINDOW
+    if query.end > latest:
+        raise invalid(
+            "Specified end_timestamp is too far in the future for a change stream with MUTABLE_KEY_RANGE. "
+            f"Please specify an end_timestamp within 30 minutes: at most {stamp(latest)}. "
+            f"Received end_timestamp: {stamp(query.end)}."
         )

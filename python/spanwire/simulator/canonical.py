@@ -5,10 +5,10 @@ so that a fault there shows as a difference here.
 
 A line is an object, keys sorted, no spaces, non-ASCII as it is: `version`
 (<timestamp>/<transaction>/<sequence>/<mod from 0>, nine fraction digits), `table`, `mod_type`,
-`keys`, `new`, `old`. INT64 is a decimal string; floats are the 16 lower-case hexadecimal digits of
-their IEEE 754 double, big-endian; BYTES base64; TIMESTAMP with nine fraction digits; BOOL true or
-false; arrays lists with null; NULL null; NUMERIC, DATE, JSON, STRING and the rest their text. A column
-that was not captured is not there.
+`keys`, `new`, `old`. INT64, ENUM and PG_OID are decimal strings; floats are the 16 lower-case
+hexadecimal digits of their IEEE 754 double, big-endian; BYTES and PROTO base64; TIMESTAMP with nine
+fraction digits; BOOL true or false; arrays lists with null; NULL null; NUMERIC, DATE, JSON, STRING and
+the rest their text. A column that was not captured is not there.
 """
 
 from __future__ import annotations
@@ -75,12 +75,19 @@ def _digits(value: Any) -> str:
     return f"-{text}" if sign else text
 
 
+def _base64(value: bytes) -> str:
+    return binascii.b2a_base64(value, newline=False).decode("ascii")
+
+
 _SCALARS: dict[str, Callable[[Any], Any]] = {
     "INT64": "{:d}".format,
     "FLOAT32": _bits,
     "FLOAT64": _bits,
     "NUMERIC": _digits,
-    "BYTES": lambda value: binascii.b2a_base64(value, newline=False).decode("ascii"),
+    "BYTES": _base64,
+    "PROTO": _base64,
+    "ENUM": "{:d}".format,
+    "PG_OID": "{:d}".format,
     "DATE": lambda value: f"{value.year:04}-{value.month:02}-{value.day:02}",
     "TIMESTAMP": lambda value: _moment(value.seconds, value.nanos),
 }

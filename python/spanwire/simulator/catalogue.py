@@ -41,7 +41,7 @@ class Catalogue:
             "change_stream_name": config.stream,
         }
         options = {
-            "partition_mode": "IMMUTABLE_KEY_RANGE",
+            "partition_mode": f"{config.mode.upper()}_KEY_RANGE",
             "retention_period": "1d",
             "value_capture_type": config.capture,
         }

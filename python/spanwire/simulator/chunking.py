@@ -36,13 +36,13 @@ class Chunking:
             return [row]
         rng = random.Random(name)  # noqa: S311
         tree = decode(row)
-        head, tail = cut(tree, rng.randrange(_size(tree) + 1))
+        head, tail = cut(tree, rng.randrange(size(tree) + 1))
         return [encode(head), encode(tail)]
 
     def _to_size(self, row: bytes, rng: random.Random) -> list[bytes]:
         pieces = []
         rest = decode(row)
-        while _size(rest) > self.limit:
+        while size(rest) > self.limit:
             # Not always the same size, so that cuts fall at arbitrary places; never none at all.
             head, rest = cut(rest, rng.randint(max(1, self.limit // 2), self.limit))
             pieces.append(encode(head))
@@ -60,9 +60,9 @@ def cut(tree: Tree, at: int) -> tuple[Tree, Tree]:
     if not isinstance(tree, list):
         raise TypeError("only strings and lists can be cut")
     for place, one in enumerate(tree):
-        size = _size(one)
-        if at > size:
-            at -= size
+        taken = size(one)
+        if at > taken:
+            at -= taken
             continue
         if isinstance(one, str | list):
             head, tail = cut(one, max(at - 1, 0))
@@ -88,10 +88,10 @@ def _joins(left: Tree, right: Tree) -> bool:
     )
 
 
-def _size(tree: Tree) -> int:
+def size(tree: Tree) -> int:
     """Characters and scalars in it; every string and list counts one for itself."""
     if isinstance(tree, str):
         return 1 + len(tree)
     if isinstance(tree, list):
-        return 1 + sum(_size(one) for one in tree)
+        return 1 + sum(size(one) for one in tree)
     return 1

@@ -14,9 +14,9 @@ from typing import Any
 from spanwire.simulator.clock import Clock
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.history import History
-from spanwire.simulator.log import PartitionLog
-from spanwire.simulator.partitions import Event, Partition, PartitionTree
-from spanwire.simulator.records import ChildRecord, DataRecord, Encoder
+from spanwire.simulator.lineage import Lineage
+from spanwire.simulator.moves import Move
+from spanwire.simulator.records import DataRecord
 from spanwire.simulator.rows import Change, Mutation, Rows
 from spanwire.simulator.schema import Table
 from spanwire.simulator.values import normalise
@@ -45,9 +45,9 @@ class Transaction:
 class Commits:
     """The simulated database's one writer and the stream's logs. Thread-safe: commits are serial."""
 
-    def __init__(self, config: SimulatorConfig, encoder: Encoder, clock: Clock, history: History) -> None:
+    def __init__(self, config: SimulatorConfig, lineage: Lineage, clock: Clock, history: History) -> None:
         self._config = config
-        self._encoder = encoder
+        self.lineage = lineage
         self._clock = clock
         self._history = history
         self._tables = {table.name: table for table in config.tables}
@@ -56,11 +56,8 @@ class Commits:
         self._ids = random.Random(f"{config.seed}/transactions")  # noqa: S311
         self._churn = random.Random(f"{config.seed}/churn")  # noqa: S311
         self._until_churn = self._next_churn()
-        self.created = clock.tick()
-        """When the stream begins: nothing earlier can be read."""
-        tree_rng = random.Random(f"{config.seed}/partitions")  # noqa: S311
-        self.tree = PartitionTree(config.partitions, self.created, tree_rng)
-        self._logs = {partition.token: PartitionLog() for partition in self.tree.live}
+        self._churn_is_due = False
+        """It waits for the next commit, to share its timestamp."""
 
     # -------------------------------------------------------------- writing
 
@@ -101,33 +98,78 @@ class Commits:
             at = self._clock.tick()
             # At one timestamp the records lie in the order of their transactions' ids.
             ids = sorted(self._id() for _ in transactions)
-            done = [
-                self._write(changes, transaction, at, name)
-                for changes, transaction, name in zip(applied, transactions, ids, strict=True)
-            ]
+            turn = self._churn.randint(0, len(ids)) if self._churn_is_due else None
+            done = []
+            for place, (changes, transaction, name) in enumerate(
+                zip(applied, transactions, ids, strict=True)
+            ):
+                if place == turn:
+                    self._turn(at, data_follows=True)
+                done.append(self._write(changes, transaction, at, name))
+            if turn == len(ids):
+                self._turn(at)
             self._count(sum(commit.changes for commit in done))
             return done
 
-    def split(self, token: str, parts: int = 2) -> Event:
-        """Split a live partition now."""
+    def split(self, token: str, parts: int = 2) -> list[str]:
+        """Split a live partition now: the new ones' tokens."""
         with self._lock:
-            return self._turn(self.tree.split(token, self._clock.tick(), parts))
+            return self.lineage.split(token, self._clock.tick(), parts)
 
-    def merge(self, tokens: Sequence[str]) -> Event:
-        """Merge live neighbours now."""
+    def merge(self, tokens: Sequence[str]) -> str:
+        """Make one of live partitions now: its token."""
         with self._lock:
-            return self._turn(self.tree.merge(tokens, self._clock.tick()))
+            return self.lineage.merge(list(tokens), self._clock.tick())
+
+    def move(self, moves: Sequence[Move], ends: Sequence[str]) -> int:
+        """Move key ranges now, then end partitions: when."""
+        with self._lock:
+            at = self._clock.tick()
+            self.lineage.move(moves, at, ends)
+            return at
+
+    # -------------------------------------------------------------- the schema
+
+    @property
+    def tables(self) -> list[Table]:
+        """The tables that the stream watches now."""
+        with self._lock:
+            return list(self._tables.values())
+
+    def keys(self, name: str) -> list[tuple[Any, ...]]:
+        """The keys of a table's rows."""
+        with self._lock:
+            return self._rows.keys(name)
+
+    def create_table(self, table: Table) -> None:
+        """One more table, watched."""
+        with self._lock:
+            self._rows.create(table)
+            self._tables[table.name] = table
+
+    def alter_table(self, table: Table) -> None:
+        """A table's columns are these from now on."""
+        with self._lock:
+            self._rows.alter(self._table(table.name), table)
+            self._tables[table.name] = table
+
+    def drop_table(self, name: str) -> None:
+        """A table goes."""
+        with self._lock:
+            del self._tables[self._table(name).name]
+            self._rows.drop(name)
 
     # -------------------------------------------------------------- reading
 
-    def alive_at(self, at: int) -> list[Partition]:
-        """The partitions that a read from `at` on begins with."""
-        with self._lock:
-            return self.tree.alive_at(at)
+    @property
+    def created(self) -> int:
+        """When the stream began: nothing earlier can be read."""
+        return self.lineage.created
 
-    def log(self, token: str) -> PartitionLog | None:
-        """A partition's log; None for a token that never was."""
-        return self._logs.get(token)
+    def initial(self, at: int) -> list[bytes]:
+        """The rows that answer the initial query from `at` on."""
+        with self._lock:
+            return self.lineage.initial(at)
 
     def now(self) -> int:
         """A timestamp that every later commit is after, and every earlier one is in its log."""
@@ -136,8 +178,7 @@ class Commits:
 
     def wake(self) -> None:
         """Let every reader look around."""
-        for log in list(self._logs.values()):
-            log.wake()
+        self.lineage.wake()
 
     # -------------------------------------------------------------- within
 
@@ -158,17 +199,21 @@ class Commits:
                 record.records_in_transaction = total
                 record.partitions_in_transaction = len(records)
                 record.tag, record.system = transaction.tag, transaction.system
-            self._logs[token].append(at, [self._encoder.data(record) for record in own])
+            self.lineage.write(token, own)
         self._history.add([record for own in records.values() for record in own])
         return Commit(at, name, len(changes), total, len(records))
 
     def _key(self, mutation: Mutation) -> tuple[Any, ...]:
         return tuple(mutation.values[name] for name in self._tables[mutation.table].key_names)
 
-    def _checked(self, mutation: Mutation) -> Mutation:
-        table = self._tables.get(mutation.table)
+    def _table(self, name: str) -> Table:
+        table = self._tables.get(name)
         if table is None:
-            raise ValueError(f"no table {mutation.table}: there are {', '.join(self._tables)}")
+            raise ValueError(f"no table {name}: there are {', '.join(self._tables)}")
+        return table
+
+    def _checked(self, mutation: Mutation) -> Mutation:
+        table = self._table(mutation.table)
         values: dict[str, Any] = {}
         for name, value in mutation.values.items():
             column = table.by_name.get(name)
@@ -193,9 +238,10 @@ class Commits:
         open_ones: dict[tuple[str, str], DataRecord] = {}
         most = self._config.mods_per_record
         capture = self._config.capture
-        sequence = 0
+        sequence = self.lineage.sequences(at)
+        number = 0
         for table, mod_type, columns, key, mod in changes:
-            token = self.tree.owner(place_of(table, key)).token
+            token = self.lineage.owner(place_of(table, key))
             last = open_ones.get((token, table.name))
             if (
                 last is not None
@@ -205,11 +251,12 @@ class Commits:
             ):
                 last.mods.append(mod)
                 continue
-            name = f"{sequence:08d}"
-            made = DataRecord(at, name, transaction, False, table, columns, [mod], mod_type, capture)
+            made = DataRecord(
+                at, sequence(number), transaction, False, table, columns, [mod], mod_type, capture
+            )
             open_ones[token, table.name] = made
             records.setdefault(token, []).append(made)
-            sequence += 1
+            number += 1
         return records
 
     def _count(self, changes: int) -> None:
@@ -219,30 +266,19 @@ class Commits:
         if self._until_churn > 0:
             return
         self._until_churn = self._next_churn()
+        self._churn_is_due = self.lineage.churns_with_commits and self._churn.random() < 0.5
+        if not self._churn_is_due:
+            self._turn(self._clock.tick())
+
+    def _turn(self, at: int, *, data_follows: bool = False) -> None:
+        """One churn of the partitions."""
+        self._churn_is_due = False
         least, most = max(1, self._config.partitions // 2), self._config.partitions * 2
-        event = self.tree.churn(self._clock.tick(), least, most)
-        if event is not None:
-            self._turn(event)
+        self.lineage.churn(at, least, most, data_follows=data_follows)
 
     def _next_churn(self) -> int:
         mean = self._config.churn
         return self._churn.randint(mean // 2, mean + mean // 2) if mean else 0
-
-    def _turn(self, event: Event) -> Event:
-        """Open the children's logs, and tell the readers of each parent."""
-        for child in event.children:
-            self._logs[child.token] = PartitionLog()
-        named = [(child.token, child.parents) for child in event.children]
-        # Spanner's documentation shows one record with all children, its emulator one for each.
-        apart = self._churn.random() < 0.5
-        groups = [[one] for one in named] if apart else [named]
-        rows = [
-            self._encoder.children(ChildRecord(event.at, f"{place:08d}", group))
-            for place, group in enumerate(groups)
-        ]
-        for parent in event.parents:
-            self._logs[parent.token].end(event.at, rows)
-        return event
 
 
 def place_of(table: Table, key: tuple[Any, ...]) -> int:

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from spanwire.errors import ConfigError
-from spanwire.simulator.records import Capture
+from spanwire.simulator.faults import FaultScript
+from spanwire.simulator.records import Capture, Mode
 from spanwire.simulator.schema import Dialect, Table
 from spanwire.simulator.tables import WORKLOAD_TABLES
 
@@ -36,6 +37,8 @@ class SimulatorConfig:
     database: str = "demo"
     stream: str = "changes"
     dialect: Dialect = "googlesql"
+    mode: Mode = "immutable"
+    """Whether key ranges stay in their partition until it ends, or move between living ones."""
     capture: Capture = "NEW_ROW_AND_OLD_VALUES"
     tables: tuple[Table, ...] = WORKLOAD_TABLES
     seed: int = 0
@@ -43,9 +46,9 @@ class SimulatorConfig:
     port: int = 0
     """0: one that is free."""
     partitions: int = 4
-    """At the start; splits and merges keep the number between half and twice that."""
+    """At the start; splits, merges and ends keep the number between half and twice that."""
     churn: int = 0
-    """Changes committed between two splits or merges, on average; 0: none."""
+    """Changes committed between two splits, merges, moves or ends, on average; 0: none."""
     chunk_bytes: int = 1024 * 1024
     """A row longer than that goes out in pieces."""
     chop: int = 0
@@ -60,6 +63,8 @@ class SimulatorConfig:
     readers_per_partition: int = 20
     history: Path | None = None
     """Write the ground truth there as it is committed; else it is kept in memory."""
+    faults: FaultScript = field(default_factory=FaultScript)
+    """What goes wrong, and where."""
     ready_made: ReadyMade | None = field(default=None)
 
     def __post_init__(self) -> None:
@@ -83,10 +88,23 @@ class SimulatorConfig:
         ]
         if self.dialect not in ("googlesql", "postgresql"):
             problems.append(f'dialect: must be "googlesql" or "postgresql", is "{self.dialect}"')
+        if self.mode not in ("immutable", "mutable"):
+            problems.append(f'mode: must be "immutable" or "mutable", is "{self.mode}"')
+        if self.mode == "mutable" and self.ready_made is not None:
+            problems.append('ready_made: takes mode = "immutable" only')
+        if self.faults.faults and self.ready_made is not None:
+            problems.append("ready_made: takes no faults")
         if not self.tables:
             problems.append("tables: must name one or more")
         if problems:
             raise ConfigError("; ".join(problems), problems=problems)
+
+    @property
+    def function(self) -> str:
+        """The function that reads the stream."""
+        if self.dialect == "googlesql":
+            return f"READ_{self.stream}"
+        return f"read_{'json' if self.mode == 'immutable' else 'proto_bytes'}_{self.stream}"
 
     @property
     def database_path(self) -> str:

@@ -1,4 +1,4 @@
-"""The tree of partitions: who owns which part of the key space, from when until when.
+"""The tree of partitions with immutable key ranges: who owns which part, from when until when.
 
 Pure: no clock, no I/O.
 
@@ -118,8 +118,11 @@ class PartitionTree:
         return Event(at, parents, children)
 
     def _make(self, low: int, high: int, start: int, parents: tuple[str, ...] = ()) -> Partition:
-        # Spanner's tokens are about this long and this opaque.
-        token = base64.urlsafe_b64encode(self._rng.randbytes(48)).decode()
-        partition = Partition(token, low, high, start, parents)
-        self._all[token] = partition
+        partition = Partition(new_token(self._rng), low, high, start, parents)
+        self._all[partition.token] = partition
         return partition
+
+
+def new_token(rng: random.Random) -> str:
+    """A partition token. Spanner's are about this long and this opaque."""
+    return base64.urlsafe_b64encode(rng.randbytes(48)).decode()

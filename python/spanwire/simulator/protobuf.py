@@ -1,4 +1,4 @@
-"""google.protobuf.Value and PartialResultSet, encoded by hand.
+"""Protobuf encoded by hand: google.protobuf.Value, PartialResultSet, and fields of any message.
 
 The generated classes take several times as long for the nested lists of a change record; the
 tests parse what is written here with them.
@@ -6,6 +6,7 @@ tests parse what is written here with them.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -69,6 +70,22 @@ def framed(value: bytes) -> bytes:
     return b"\x12" + varint(len(value)) + value
 
 
+def field(number: int, content: bytes) -> bytes:
+    """A length-delimited field: a string, bytes or a message."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def number_field(number: int, value: int) -> bytes:
+    """An integer, enum or bool field; left out where it is zero, as protobuf does."""
+    return varint(number << 3) + varint(value) if value else b""
+
+
+def timestamp(nanos: int) -> bytes:
+    """A google.protobuf.Timestamp, of nanoseconds since 1970; not before that."""
+    seconds, rest = divmod(nanos, 1_000_000_000)
+    return number_field(1, seconds) + number_field(2, rest)
+
+
 def message(
     rows: Iterable[bytes], *, metadata: bytes = b"", chunked: bool = False, token: bytes = b""
 ) -> bytes:
@@ -94,7 +111,7 @@ def encode(tree: Tree) -> bytes:
         case list():
             return list_value([encode(one) for one in tree])
         case _:
-            return bytes(struct_pb2.Value(number_value=tree).SerializeToString())
+            return b"\x11" + struct.pack("<d", tree)
 
 
 def decode(value: bytes) -> Tree:

@@ -28,6 +28,10 @@ _LEXICON = re.compile(
     )""",
     re.VERBOSE | re.DOTALL,
 )
+_PREFIXES: dict[Dialect, tuple[str, ...]] = {
+    "googlesql": ("read_",),
+    "postgresql": ("read_json_", "read_proto_bytes_"),
+}
 _ARGUMENTS = (
     "start_timestamp",
     "end_timestamp",
@@ -42,7 +46,7 @@ class ChangeQuery:
     """A read of a change stream. Times in nanoseconds since 1970, both inclusive."""
 
     function: str
-    """READ_<stream> or read_json_<stream>, as it was written."""
+    """READ_<stream>, read_json_<stream> or read_proto_bytes_<stream>, as it was written."""
     start: int
     end: int | None
     token: str | None
@@ -109,8 +113,7 @@ def _function(words: list[Token], dialect: Dialect) -> tuple[str | None, int]:
     if len(words) <= rest + 1 or words[rest + 1] != ("sign", "("):
         return None, 0
     name = words[rest][1]
-    prefix = "read_" if dialect == "googlesql" else "read_json_"
-    return (name, rest + 1) if name.lower().startswith(prefix) else (None, 0)
+    return (name, rest + 1) if name.lower().startswith(_PREFIXES[dialect]) else (None, 0)
 
 
 def _arguments(words: list[Token], parameters: Mapping[str, struct_pb2.Value]) -> dict[str, str | None]:

@@ -16,19 +16,22 @@ from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.log import PartitionLog
 from spanwire.simulator.queries import ChangeQuery
-from spanwire.simulator.records import ChildRecord, Encoder
 from spanwire.simulator.status import Refused, closing, invalid, out_of_range, stamp
 
 _GLANCE = 1.0  # seconds a sleeping reader goes without looking whether its client is still there
 
 
+class Heartbeat(bytes):
+    """A message that holds a heartbeat and nothing else."""
+
+
 class StreamReader:
     """Answers change-stream queries. Thread-safe: each query is a generator of its own."""
 
-    def __init__(self, config: SimulatorConfig, commits: Commits, encoder: Encoder) -> None:
+    def __init__(self, config: SimulatorConfig, commits: Commits) -> None:
         self._config = config
         self._commits = commits
-        self._encoder = encoder
+        self._encoder = commits.lineage.encoder
         self._chunking = Chunking(config.chunk_bytes, config.chop, config.seed)
         self._readers: dict[str, int] = {}
         self.closed = False
@@ -43,17 +46,19 @@ class StreamReader:
         if query.token is None:
             yield from self._initial(query, active)
             return
-        log = self._commits.log(query.token)
-        if log is None:
+        log = self._commits.lineage.log(query.token)
+        span = self._commits.lineage.get(query.token)
+        if log is None or span is None:
             raise invalid(
                 "Specified partition_token is invalid, as it does not belong to the Change Stream "
                 f"associated with the TVF. Received partition_token: {query.token}."
             )
-        partition = self._commits.tree.get(query.token)
-        if partition is not None and query.start < partition.start:
+        if query.start < span.start or (span.end is not None and query.start > span.end):
+            latest = self._commits.now() if span.end is None else span.end
             raise out_of_range(
-                "Specified start_timestamp is before the partition's start: "
-                f"{stamp(partition.start)}. Received start_timestamp: {stamp(query.start)}."
+                "Specified start_timestamp is invalid for the partition. Please specify a start_timestamp "
+                f"within {stamp(span.start)} and {stamp(latest)}. "
+                f"Received start_timestamp: {stamp(query.start)}."
             )
         self._enter(query.token)
         try:
@@ -64,15 +69,10 @@ class StreamReader:
     # -------------------------------------------------------------- the two kinds of query
 
     def _initial(self, query: ChangeQuery, active: Callable[[], bool]) -> Iterator[bytes]:
-        """Child records, without parents, of the partitions that live at the start."""
+        """The partitions that live at the start."""
         while self._commits.now() < query.start and self._goes_on(active):
             time.sleep(0.01)
-        rows = [
-            protobuf.framed(
-                self._encoder.children(ChildRecord(query.start, f"{place:08d}", [(partition.token, ())]))
-            )
-            for place, partition in enumerate(self._commits.alive_at(query.start))
-        ]
+        rows = map(protobuf.framed, self._commits.initial(query.start))
         yield protobuf.message(rows, metadata=self._encoder.metadata)
 
     def _partition(
@@ -105,11 +105,11 @@ class StreamReader:
             if query.end is not None and now >= query.end:
                 # As the emulator does: a window without records is closed by a heartbeat.
                 if silent:
-                    yield out.one(self._encoder.heartbeat(query.end), place, query)
+                    yield Heartbeat(out.one(self._encoder.heartbeat(query.end), place, query))
                 return
             left = heard + patience - time.monotonic()
             if left <= 0:
-                yield out.one(self._encoder.heartbeat(now), place, query)
+                yield Heartbeat(out.one(self._encoder.heartbeat(now), place, query))
                 heard, silent = time.monotonic(), False
                 continue
             if query.end is not None:

@@ -27,7 +27,7 @@ from spanwire.simulator.clock import MICROSECOND
 from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import ReadyMade, SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery
-from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, Mod
+from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, ImmutableEncoder, Mod
 from spanwire.simulator.schema import Column, Table
 from spanwire.simulator.status import closing, invalid
 from spanwire.simulator.values import Instant
@@ -58,7 +58,9 @@ _TOKEN = "ready-made"  # noqa: S105
 class ReadyMadeReader:
     """Answers change-stream queries with ready-made messages. Thread-safe."""
 
-    def __init__(self, config: SimulatorConfig, ready: ReadyMade, encoder: Encoder, commits: Commits) -> None:
+    def __init__(
+        self, config: SimulatorConfig, ready: ReadyMade, encoder: ImmutableEncoder, commits: Commits
+    ) -> None:
         self._ready = ready
         self._encoder = encoder
         self._commits = commits

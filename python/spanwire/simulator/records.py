@@ -9,6 +9,8 @@ from typing import Any, Literal, NamedTuple, Protocol
 from spanwire.simulator.schema import Dialect, Table
 
 ModType = Literal["INSERT", "UPDATE", "DELETE"]
+Mode = Literal["immutable", "mutable"]
+"""Of a stream's key ranges: its option partition_mode, IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE."""
 Capture = Literal["OLD_AND_NEW_VALUES", "NEW_VALUES", "NEW_ROW", "NEW_ROW_AND_OLD_VALUES"]
 Row = dict[str, Any]
 
@@ -43,15 +45,41 @@ class DataRecord:
 
 
 class ChildRecord(NamedTuple):
-    """What a partition ends with, and what the initial query answers with (no parents there)."""
+    """Immutable key ranges: what a partition ends with, and the initial query answers with (no parents)."""
 
     start: int
     record_sequence: str
     partitions: Sequence[tuple[str, Sequence[str]]]
 
 
+class StartRecord(NamedTuple):
+    """Mutable key ranges: partitions to be read from `start` on; what the initial query answers with."""
+
+    start: int
+    record_sequence: str
+    tokens: Sequence[str]
+
+
+class EventRecord(NamedTuple):
+    """Mutable key ranges: what moved into a partition, from where, and what out of it, to where."""
+
+    at: int
+    record_sequence: str
+    token: str
+    sources: Sequence[str] = ()
+    destinations: Sequence[str] = ()
+
+
+class EndRecord(NamedTuple):
+    """Mutable key ranges: the last record of a partition."""
+
+    at: int
+    record_sequence: str
+    token: str
+
+
 class Encoder(Protocol):
-    """One dialect's wire shape: each row is an encoded google.protobuf.Value."""
+    """A wire shape, the part that both modes have: each row is an encoded google.protobuf.Value."""
 
     dialect: Dialect
     metadata: bytes
@@ -63,5 +91,22 @@ class Encoder(Protocol):
     def heartbeat(self, at: int) -> bytes:
         """A heartbeat record."""
 
+
+class ImmutableEncoder(Encoder, Protocol):
+    """Records of immutable key ranges, in one dialect's shape."""
+
     def children(self, record: ChildRecord) -> bytes:
         """A child partitions record."""
+
+
+class MutableEncoder(Encoder, Protocol):
+    """Records of mutable key ranges."""
+
+    def start(self, record: StartRecord) -> bytes:
+        """A partition start record."""
+
+    def event(self, record: EventRecord) -> bytes:
+        """A partition event record."""
+
+    def end(self, record: EndRecord) -> bytes:
+        """A partition end record."""

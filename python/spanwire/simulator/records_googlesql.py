@@ -21,7 +21,7 @@ from spanwire.simulator.protobuf import (
 )
 from spanwire.simulator.records import ChildRecord, DataRecord
 from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import TableJson, timestamp_text
+from spanwire.simulator.values import ByTable, TableJson, timestamp_text
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 _EMPTY = list_value(())
@@ -34,13 +34,12 @@ class GoogleSqlEncoder:
 
     def __init__(self) -> None:
         self.metadata = _metadata()
-        self._json: dict[str, TableJson] = {}
+        self._json = ByTable(TableJson)
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
         table = record.table
-        write = self._json.get(table.name) or self._json.setdefault(table.name, TableJson(table))
-        as_json = write.object
+        as_json = self._json.of(table).object
         mods = [
             element(
                 list_of(

@@ -20,7 +20,7 @@ from google.cloud.spanner_v1.types import (
 from spanwire.simulator.protobuf import string
 from spanwire.simulator.records import ChildRecord, DataRecord
 from spanwire.simulator.schema import Dialect, Table
-from spanwire.simulator.values import TableJson, timestamp_text
+from spanwire.simulator.values import ByTable, TableJson, timestamp_text
 
 _to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
@@ -32,13 +32,12 @@ class PostgresEncoder:
 
     def __init__(self, stream: str) -> None:
         self.metadata = _metadata(f"read_json_{stream}")
-        self._json: dict[str, TableJson] = {}
+        self._json = ByTable(TableJson)
 
     def data(self, record: DataRecord) -> bytes:
         """A data change record."""
         table = record.table
-        write = self._json.get(table.name) or self._json.setdefault(table.name, TableJson(table))
-        as_json = write.object
+        as_json = self._json.of(table).object
         mods = ",".join(
             [
                 f'{{"keys":{as_json(mod.keys)},"new_values":{as_json(mod.new)},"old_values":{as_json(mod.old)}}}'

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 from spanwire.simulator.records import Capture, Mod, ModType, Row
-from spanwire.simulator.schema import Table
+from spanwire.simulator.schema import Column, Table
 
 Key = tuple[Any, ...]
 
@@ -62,6 +62,35 @@ class Rows:
         self._rows: dict[str, dict[Key, Row]] = {table.name: {} for table in tables}
         self._capture = capture
         self._before: list[tuple[dict[Key, Row], Key, Row | None]] = []
+
+    def keys(self, name: str) -> list[Key]:
+        """The keys of a table's rows, oldest first."""
+        return list(self._rows[name])
+
+    def create(self, table: Table) -> None:
+        """A table without rows. ValueError where there is one of that name."""
+        if table.name in self._rows:
+            raise ValueError(f"there is a table {table.name}")
+        self._rows[table.name] = {}
+
+    def drop(self, name: str) -> None:
+        """A table goes, with its rows."""
+        del self._rows[name]
+
+    def alter(self, before: Table, after: Table) -> None:
+        """Give the rows of a table its new columns: NULL where they are new, converted where retyped.
+
+        ValueError, and nothing altered, where the key is another one, or Spanner knows no such conversion.
+        """
+        if before.keys != after.keys:
+            raise ValueError(f"{after.name}: a primary key cannot be altered")
+        how = {column.name: _conversion(before.by_name.get(column.name), column) for column in after.values}
+        rows = self._rows[after.name]
+        for key, row in rows.items():
+            rows[key] = {
+                name: None if (value := row.get(name)) is None else convert(value)
+                for name, convert in how.items()
+            }
 
     def begin(self) -> None:
         """A transaction starts."""
@@ -131,3 +160,27 @@ class Rows:
                 return row, {}, None
             case _:
                 return row, old, None
+
+
+def _conversion(before: Column | None, after: Column) -> Callable[[Any], Any]:
+    """What becomes of a column's value when the column gets another type."""
+    if before is None or before.code == after.code:
+        array = before.array if before is not None else after.array
+        if array is not after.array:
+            raise ValueError(f"{after.name}: an array stays an array")
+        return lambda value: value
+    convert = _CONVERSIONS.get((before.code, after.code))
+    if convert is None or before.array or after.array:
+        raise ValueError(f"{after.name}: {before.code} cannot become {after.code}")
+    return convert
+
+
+# https://cloud.google.com/spanner/docs/schema-updates#supported-updates
+_CONVERSIONS: dict[tuple[str, str], Callable[[Any], Any]] = {
+    ("STRING", "BYTES"): str.encode,
+    ("BYTES", "STRING"): lambda value: value.decode("utf-8", "replace"),
+    ("BYTES", "PROTO"): lambda value: value,
+    ("PROTO", "BYTES"): lambda value: value,
+    ("INT64", "ENUM"): lambda value: value,
+    ("ENUM", "INT64"): lambda value: value,
+}

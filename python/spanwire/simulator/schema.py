@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
+from google.cloud.spanner_v1.types import Type, TypeAnnotationCode, TypeCode
+
 Dialect = Literal["googlesql", "postgresql"]
 Code = Literal[
     "BOOL",
@@ -21,7 +23,11 @@ Code = Literal[
     "JSON",
     "UUID",
     "INTERVAL",
+    "PROTO",
+    "ENUM",
+    "PG_OID",
 ]
+"""Spanner's type codes, and PG_OID: an INT64 with that annotation. PROTO and ENUM are GoogleSQL's alone."""
 
 _DDL: dict[Dialect, dict[str, str]] = {
     "googlesql": {"STRING": "STRING(MAX)", "BYTES": "BYTES(MAX)"},
@@ -38,9 +44,10 @@ _DDL: dict[Dialect, dict[str, str]] = {
         "JSON": "jsonb",
         "UUID": "uuid",
         "INTERVAL": "interval",
+        "PG_OID": "oid",
     },
 }
-_PG_ANNOTATIONS = {"NUMERIC": "PG_NUMERIC", "JSON": "PG_JSONB"}
+_PG_ANNOTATIONS = {"NUMERIC": "PG_NUMERIC", "JSON": "PG_JSONB", "PG_OID": "PG_OID"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,20 +58,40 @@ class Column:
     code: Code
     array: bool = False
     key: bool = False
+    nullable: bool = False
+    """Of a key column: it may be NULL, as all others may."""
+    proto: str = ""
+    """Of PROTO and ENUM: the full name of the message or enum."""
+
+    def type(self, dialect: Dialect) -> Type:
+        """The type as a google.spanner.v1.Type."""
+        scalar = Type(code=TypeCode[self._code], proto_type_fqn=self.proto)
+        if annotation := self._annotation(dialect):
+            scalar.type_annotation = TypeAnnotationCode[annotation]
+        return Type(code=TypeCode.ARRAY, array_element_type=scalar) if self.array else scalar
 
     def type_json(self, dialect: Dialect) -> dict[str, object]:
         """The type as a change record describes it."""
-        scalar: dict[str, object] = {"code": self.code}
-        if dialect == "postgresql" and self.code in _PG_ANNOTATIONS:
-            scalar["type_annotation"] = _PG_ANNOTATIONS[self.code]
+        scalar: dict[str, object] = {"code": self._code}
+        if annotation := self._annotation(dialect):
+            scalar["type_annotation"] = annotation
+        if self.proto:
+            scalar["proto_type_fqn"] = self.proto
         return {"array_element_type": scalar, "code": "ARRAY"} if self.array else scalar
 
     def ddl(self, dialect: Dialect) -> str:
         """The type as CREATE TABLE writes it."""
-        scalar = _DDL[dialect].get(self.code, self.code)
+        scalar = f"`{self.proto}`" if self.proto else _DDL[dialect].get(self.code, self.code)
         if not self.array:
             return scalar
         return f"ARRAY<{scalar}>" if dialect == "googlesql" else f"{scalar}[]"
+
+    @property
+    def _code(self) -> str:
+        return "INT64" if self.code == "PG_OID" else self.code
+
+    def _annotation(self, dialect: Dialect) -> str:
+        return _PG_ANNOTATIONS.get(self.code, "") if dialect == "postgresql" else ""
 
 
 @dataclass(frozen=True)
@@ -109,7 +136,8 @@ class Table:
         quote = "`" if dialect == "googlesql" else '"'
         name = ".".join(f"{quote}{part}{quote}" for part in self.name.split("."))
         columns = ", ".join(
-            f"{quote}{column.name}{quote} {column.ddl(dialect)}{' NOT NULL' if column.key else ''}"
+            f"{quote}{column.name}{quote} {column.ddl(dialect)}"
+            + (" NOT NULL" if column.key and not column.nullable else "")
             for column in self.columns
         )
         keys = ", ".join(f"{quote}{key}{quote}" for key in self.key_names)
@@ -120,16 +148,22 @@ class Table:
         return [*before, f"CREATE TABLE {name} ({columns}, PRIMARY KEY ({keys}))"]
 
 
-def stream_ddl(stream: str, capture: str, dialect: Dialect) -> str:
+def stream_ddl(stream: str, capture: str, dialect: Dialect, mode: str = "immutable") -> str:
     """The statement that creates the change stream over all tables."""
+    options = f"value_capture_type = '{capture}'"
+    if mode == "mutable":
+        options += ", partition_mode = 'MUTABLE_KEY_RANGE'"
     if dialect == "googlesql":
-        return f"CREATE CHANGE STREAM `{stream}` FOR ALL OPTIONS (value_capture_type = '{capture}')"
-    return f"CREATE CHANGE STREAM \"{stream}\" FOR ALL WITH (value_capture_type = '{capture}')"
+        return f"CREATE CHANGE STREAM `{stream}` FOR ALL OPTIONS ({options})"
+    return f'CREATE CHANGE STREAM "{stream}" FOR ALL WITH ({options})'
 
 
-def database_ddl(tables: Sequence[Table], stream: str, capture: str, dialect: Dialect) -> list[str]:
+def database_ddl(
+    tables: Sequence[Table], stream: str, capture: str, dialect: Dialect, mode: str = "immutable"
+) -> list[str]:
     """Everything that makes a real database look like the simulator's."""
-    statements: list[str] = []
+    protos = sorted({column.proto for table in tables for column in table.columns if column.proto})
+    statements = [f"CREATE PROTO BUNDLE ({', '.join(f'`{name}`' for name in protos)})"] if protos else []
     for table in tables:
         statements += [one for one in table.ddl(dialect) if one not in statements]
-    return [*statements, stream_ddl(stream, capture, dialect)]
+    return [*statements, stream_ddl(stream, capture, dialect, mode)]

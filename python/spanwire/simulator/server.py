@@ -32,7 +32,7 @@ from spanwire.simulator.catalogue import Answer, Catalogue
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery, change_query, tokens
 from spanwire.simulator.sessions import Sessions
-from spanwire.simulator.status import Refused
+from spanwire.simulator.status import Refused, SessionLost
 
 _MAX_STREAMS = 10_000
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -155,6 +155,9 @@ class Server:
                 return
             rows = [protobuf.framed(protobuf.encode(value)) for row in query.rows for value in row]
             yield protobuf.message(rows, metadata=query.metadata)
+        except SessionLost:
+            self._sessions.delete(request.session)
+            context.abort(grpc.StatusCode.NOT_FOUND, f"Session not found: {request.session}")
         except Refused as refused:
             context.abort(refused.code, refused.message)
         except Exception:

@@ -11,15 +11,23 @@ from spanwire.errors import ClosedError
 from spanwire.simulator.clock import Clock
 from spanwire.simulator.commits import Commit, Commits
 from spanwire.simulator.config import SimulatorConfig
+from spanwire.simulator.faults import Strike
 from spanwire.simulator.history import History
+from spanwire.simulator.lineage import Lineage
+from spanwire.simulator.lineage_immutable import ImmutableLineage
+from spanwire.simulator.lineage_mutable import MutableLineage
+from spanwire.simulator.moves import Move
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.reading import StreamReader
 from spanwire.simulator.ready_made import ReadyMadeReader
-from spanwire.simulator.records import Encoder
+from spanwire.simulator.records import ImmutableEncoder
 from spanwire.simulator.records_googlesql import GoogleSqlEncoder
 from spanwire.simulator.records_postgresql import PostgresEncoder
+from spanwire.simulator.records_protobuf import ProtobufEncoder
 from spanwire.simulator.rows import Mutation
+from spanwire.simulator.schema import Table, database_ddl
 from spanwire.simulator.server import Server
+from spanwire.simulator.striking import Strikes
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
 
 
@@ -37,15 +45,18 @@ class Simulator:
 
     def __init__(self, config: SimulatorConfig | None = None) -> None:
         self.config = config or SimulatorConfig()
-        google = self.config.dialect == "googlesql"
-        encoder: Encoder = GoogleSqlEncoder() if google else PostgresEncoder(self.config.stream)
+        clock = Clock()
+        lineage = _lineage(self.config, clock.tick())
         self._history = History(self.config.history)
-        self._commits = Commits(self.config, encoder, Clock(), self._history)
-        self._reader = StreamReader(self.config, self._commits, encoder)
+        self._strikes = Strikes(self.config.faults, lineage.number)
+        lineage.repeats = self._strikes.repeats
+        self._commits = Commits(self.config, lineage, clock, self._history)
+        self._reader = StreamReader(self.config, self._commits)
+        ready = self.config.ready_made
         self._ready_made = (
-            ReadyMadeReader(self.config, self.config.ready_made, encoder, self._commits)
-            if self.config.ready_made
-            else None
+            None
+            if ready is None
+            else ReadyMadeReader(self.config, ready, _immutable_encoder(self.config), self._commits)
         )
         self._workload: Workload | None = None
         self._server: Server | None = None
@@ -111,17 +122,53 @@ class Simulator:
         return self._workload.run(config, progress)
 
     def split(self, token: str, parts: int = 2) -> list[str]:
-        """Split a live partition; the children's tokens. ValueError where it cannot be."""
-        return [child.token for child in self._commits.split(token, parts).children]
+        """Split a live partition; the new ones' tokens. ValueError where it cannot be.
+
+        Immutable: it ends. Mutable: it lives on, and the new ones take most of what it owns.
+        """
+        return self._commits.split(token, parts)
 
     def merge(self, tokens: Sequence[str]) -> str:
-        """Merge live neighbours; the child's token. ValueError where they are not that."""
-        return self._commits.merge(tokens).children[0].token
+        """Make one of live partitions; its token. ValueError where it cannot be.
+
+        Immutable: neighbours end, and a child takes over. Mutable: the first takes over, the others end.
+        """
+        return self._commits.merge(tokens)
+
+    def move(self, *moves: Move, ends: Sequence[str] = ()) -> int:
+        """Move key ranges between live partitions, all at one timestamp, then end those named.
+
+        The timestamp, in nanoseconds. ValueError where it cannot be: also where one ends that still owns
+        key ranges, and where the mode is not mutable.
+        """
+        return self._commits.move(moves, ends)
+
+    def create_table(self, table: Table) -> None:
+        """Add a table; the stream watches it. ValueError where there is one of that name."""
+        self._commits.create_table(table)
+
+    def alter_table(self, table: Table) -> None:
+        """Give a table other columns: added ones are NULL in its rows, dropped ones gone, retyped converted.
+
+        ValueError, and nothing altered, where there is no such table, where its key would be another one, or
+        where Spanner knows no such conversion.
+        """
+        self._commits.alter_table(table)
+
+    def drop_table(self, name: str) -> None:
+        """Take a table away, with its rows and without a change record. ValueError where there is none."""
+        self._commits.drop_table(name)
+
+    @property
+    def ddl(self) -> list[str]:
+        """Statements that make a real database look like this one."""
+        config, tables = self.config, self._commits.tables
+        return database_ddl(tables, config.stream, config.capture, config.dialect, config.mode)
 
     @property
     def partitions(self) -> list[str]:
-        """Tokens of the live partitions, by key range."""
-        return [partition.token for partition in self._commits.tree.live]
+        """Tokens of the live partitions: immutable by key range, mutable oldest first."""
+        return self._commits.lineage.live
 
     @property
     def created(self) -> int:
@@ -132,6 +179,11 @@ class Simulator:
         """Ready-made mode with `hold`: let the messages go."""
         if self._ready_made is not None:
             self._ready_made.release()
+
+    @property
+    def struck(self) -> list[Strike]:
+        """Which faults of the script struck so far, partition by partition, in each in order."""
+        return self._strikes.struck
 
     # -------------------------------------------------------------- the ground truth
 
@@ -158,8 +210,19 @@ class Simulator:
         """A change-stream query's messages, for the server."""
         if self._ready_made is not None:
             return self._ready_made.read(query, resume, active)
-        return self._reader.read(query, resume, active)
+        return self._strikes.apply(query, self._reader.read(query, resume, active))
 
     def wake(self) -> None:
         """Let sleeping readers look around, for the server."""
         self._commits.wake()
+
+
+def _lineage(config: SimulatorConfig, created: int) -> Lineage:
+    if config.mode == "immutable":
+        return ImmutableLineage(config.partitions, created, _immutable_encoder(config), config.seed)
+    encoder = ProtobufEncoder(config.dialect, config.function)
+    return MutableLineage(config.partitions, created, encoder, config.seed)
+
+
+def _immutable_encoder(config: SimulatorConfig) -> ImmutableEncoder:
+    return GoogleSqlEncoder() if config.dialect == "googlesql" else PostgresEncoder(config.stream)

@@ -20,6 +20,10 @@ class Refused(Exception):
         self.message = message
 
 
+class SessionLost(Exception):
+    """The request's session is gone, and with it the stream."""
+
+
 def invalid(message: str) -> Refused:
     """INVALID_ARGUMENT."""
     return Refused(grpc.StatusCode.INVALID_ARGUMENT, message)

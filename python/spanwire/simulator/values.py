@@ -1,8 +1,8 @@
 """Typed values of the simulator's rows, and their form in a change record's JSON.
 
-Python types by column code: BOOL bool; INT64 int; FLOAT32, FLOAT64 float; NUMERIC decimal.Decimal;
-STRING, UUID, INTERVAL str; BYTES bytes; DATE datetime.date; TIMESTAMP Instant; JSON str, the document's
-text as the database would normalise it; ARRAY list with None elements; NULL None.
+Python types by column code: BOOL bool; INT64, ENUM, PG_OID int; FLOAT32, FLOAT64 float; NUMERIC
+decimal.Decimal; STRING, UUID, INTERVAL str; BYTES, PROTO bytes; DATE datetime.date; TIMESTAMP Instant;
+JSON str, the document's text as the database would normalise it; ARRAY list with None elements; NULL None.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import math
 import struct
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from spanwire.simulator.schema import Column, Dialect, Table
 
@@ -93,7 +93,28 @@ _SCALARS: dict[str, Callable[[Any], Any] | None] = {
     "JSON": None,
     "UUID": None,
     "INTERVAL": None,
+    "PROTO": _bytes_json,
+    "ENUM": str,
+    "PG_OID": str,
 }
+
+
+_Writer = TypeVar("_Writer")
+
+
+class ByTable(Generic[_Writer]):
+    """What writes a table's rows, made once for each form that the table has: columns come and go."""
+
+    def __init__(self, make: Callable[[Table], _Writer]) -> None:
+        self._make = make
+        self._made: dict[str, tuple[Table, _Writer]] = {}
+
+    def of(self, table: Table) -> _Writer:
+        """The table's."""
+        met = self._made.get(table.name)
+        if met is None or met[0] is not table:  # to compare two tables takes longer than to write a row
+            met = self._made[table.name] = (table, self._make(table))
+        return met[1]
 
 
 class TableJson:
@@ -122,20 +143,30 @@ class TableJson:
 
 def _writer(column: Column) -> Callable[[Any], str]:
     """What turns a value of the column, not None, into JSON text."""
+    if column.code == "INT64" and not column.array:
+        return '"{}"'.format  # nearly every one is new: not worth remembering
+    plain = plainer(column)
+    return remembering(lambda value: _to_json(plain(value)))
+
+
+def plainer(column: Column) -> Callable[[Any], Any]:
+    """What makes of a value of the column, not None, the string, number, bool or list that records hold."""
     scalar = _SCALARS[column.code]
-    if not column.array:
-        if column.code == "INT64":
-            return '"{}"'.format  # nearly every one is new: not worth remembering
-        return _remembering(lambda value: _to_json(value if scalar is None else scalar(value)))
     if scalar is None:
-        return _remembering(_to_json)
-    return _remembering(lambda values: _to_json([None if one is None else scalar(one) for one in values]))
+        return lambda value: value
+    if not column.array:
+        return scalar
+    return lambda values: [None if one is None else scalar(one) for one in values]
 
 
-def _remembering(write: Callable[[Any], str]) -> Callable[[Any], str]:
-    texts: dict[int, tuple[Any, str]] = {}
+_Written = TypeVar("_Written", str, bytes)
 
-    def text(value: Any) -> str:
+
+def remembering(write: Callable[[Any], _Written]) -> Callable[[Any], _Written]:
+    """Remember what was written of the last values met, by identity (see TableJson)."""
+    texts: dict[int, tuple[Any, _Written]] = {}
+
+    def text(value: Any) -> _Written:
         met = texts.get(id(value))
         if met is not None and met[0] is value:
             return met[1]
@@ -197,6 +228,9 @@ _EXPECTED: dict[str, tuple[type, ...]] = {
     "JSON": (dict, list, str, int, float, bool),
     "UUID": (str,),
     "INTERVAL": (str,),
+    "PROTO": (bytes,),
+    "ENUM": (int,),
+    "PG_OID": (int,),
 }
 
 

@@ -32,7 +32,7 @@ from spanwire._core import Timestamp
 from spanwire.config import SourceConfig
 from spanwire.errors import ConnectError, SpanwireError
 from spanwire.source.channels import OPTIONS, ChannelPool, MakeChannel, Options
-from spanwire.source.query import Dialect, StreamQuery, request_options
+from spanwire.source.query import Dialect, Mode, StreamQuery, request_options
 from spanwire.source.retry import Doing, judge
 from spanwire.source.session import SharedSession
 
@@ -40,6 +40,7 @@ Metadata = list[tuple[str, str]]
 
 _DATA_SCOPE = "https://www.googleapis.com/auth/spanner.data"
 _DIALECTS: dict[str, Dialect] = {"GOOGLE_STANDARD_SQL": "googlesql", "POSTGRESQL": "postgresql"}
+_MODES: dict[str, Mode] = {"IMMUTABLE_KEY_RANGE": "immutable", "MUTABLE_KEY_RANGE": "mutable"}
 _STRONG_WITH_TIMESTAMP = TransactionSelector(
     single_use=TransactionOptions(
         read_only=TransactionOptions.ReadOnly(strong=True, return_read_timestamp=True)
@@ -96,6 +97,11 @@ class Connection:
         """The database's dialect."""
         return self.query.dialect
 
+    @property
+    def mode(self) -> Mode:
+        """The stream's partition mode."""
+        return self.query.mode
+
     def look_up(self) -> None:
         """Read dialect, streams and their options from the database."""
         dialect = self.read_dialect()
@@ -109,12 +115,13 @@ class Connection:
         except Exception as error:
             raise self._unreachable(judge(error, self._doing)) from error
         self._check_stream(streams)
-        if options.get("partition_mode", "IMMUTABLE_KEY_RANGE") != "IMMUTABLE_KEY_RANGE":
+        partition_mode = options.get("partition_mode", "IMMUTABLE_KEY_RANGE")
+        if partition_mode not in _MODES:
             raise ConnectError(
-                f"{self._doing.what}: this version does not read partition_mode "
-                f"{options['partition_mode']}; create the stream with partition_mode = 'IMMUTABLE_KEY_RANGE'"
+                f"{self._doing.what}: this version does not read partition_mode {partition_mode}; "
+                f"create the stream with one of {', '.join(_MODES)}"
             )
-        self.query = StreamQuery.of(self._source, dialect)
+        self.query = StreamQuery.of(self._source, dialect, _MODES[partition_mode])
         self.retention = str(options.get("retention_period", "1d"))
 
     def read_dialect(self) -> Dialect:

@@ -9,9 +9,13 @@ from spanwire._core import RecordReader, Timestamp
 from spanwire.errors import CorruptError
 from spanwire.records import PartitionRecord
 from spanwire.source.connect import Connection
+from spanwire.source.moves import started
 from spanwire.source.partitions import newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
+
+_EMPTY_ANSWERS = 3
+"""So many answers without a partition are more than a server that goes away."""
 
 _PATIENCE_S = 30.0
 """The initial query is short: one that takes longer, from its start on, is asked again."""
@@ -52,20 +56,25 @@ def first_partitions(
 ) -> list[PartitionRecord]:
     """The partitions that a stream has at `start`, from the initial query; empty only when stopped.
 
+    It is asked until an answer names all that were named before and no other: one that ends early looks
+    like any other, and a partition that is missed here is missed for ever.
+
     Passing faults are waited out, with a word in `asking`; others are raised as SourceError. Who sets
     `stop` cancels `asking` too.
     """
     asking = asking or Asking()
     doing, backoff = Doing(f"asking for the first partitions of {connection.query.stream}", start), Backoff()
+    roots: dict[str, PartitionRecord] = {}
     while not stop.is_set():
         session = ""
         try:
-            request = connection.query.request(None, start)
+            end = connection.query.until(start, None, Timestamp.now())
+            request = connection.query.request(None, start, end)
             # A start that lies ahead is answered when it has come.
             patience = _PATIENCE_S + max(0, start.seconds - Timestamp.now().seconds)
             with RawStream(connection, request, timeout_s=patience) as stream:
                 session = stream.session
-                found = RecordReader(connection.dialect).read(asking.messages(stream))
+                found = RecordReader(connection.dialect, connection.mode).read(asking.messages(stream))
         except FAULTS as error:
             failure = judge(error, doing)
             if not failure.retryable:
@@ -76,10 +85,14 @@ def first_partitions(
             stop.wait(backoff.next(failure))
             continue
         asking.trouble = None
-        roots = _roots(found)
-        if not roots:
+        answer = {root.token: root for root in _roots(found)}
+        if roots and answer.keys() == roots.keys():
+            return list(roots.values())
+        if not answer and backoff.attempts >= _EMPTY_ANSWERS:
             raise CorruptError(f"{doing.what}: Spanner names none")
-        return roots
+        if roots or not answer:
+            stop.wait(backoff.next())
+        roots |= answer
     return []
 
 
@@ -89,5 +102,8 @@ def _roots(records: list[dict[str, Any]]) -> list[PartitionRecord]:
         if (born := record.get("child_partitions_record")) is not None:
             named = [(child["token"], child["parent_partition_tokens"]) for child in born["child_partitions"]]
             for root in newborn(born["start_timestamp"], named):
+                roots.setdefault(root.token, root)
+        if (born := record.get("partition_start_record")) is not None:
+            for root in started(born["start_timestamp"], born["partition_tokens"]):
                 roots.setdefault(root.token, root)
     return list(roots.values())

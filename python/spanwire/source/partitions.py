@@ -173,6 +173,7 @@ class Lineage:
 class Ending(Enum):
     """What the clean end of a query's stream means for its partition."""
 
+    OVER = auto()  # an end record was its last: finish it
     CHILDREN = auto()  # it ended in children, all of which are known: store them, then finish it
     END = auto()  # everything up to the requested end has been read
     AGAIN = auto()  # neither: read again from the last timestamp seen
@@ -186,6 +187,8 @@ class Reading:
     end: Timestamp | None = None
     last: Timestamp | None = None
     children: set[str] = field(default_factory=set)
+    over: bool = False
+    """A partition end record came: nothing follows it."""
 
     def saw(self, last: Timestamp | None, children: Iterable[str] = ()) -> None:
         """Records arrived: the newest timestamp among them, and the child partitions they name."""
@@ -210,6 +213,7 @@ class Endings:
     A stream may end cleanly without having said all: a server that goes away, a proxy, an emulator's
     slice. So only child records, or the requested end, end a partition, and each is looked at again:
 
+    - An end record (MUTABLE_KEY_RANGE) says it outright.
     - Children may come in a record each. A fresh query that starts where they do settles whether
       there are more.
     - A bounded query may bring nothing at its end at all, so waiting for that would loop for ever.
@@ -231,6 +235,8 @@ class Endings:
 
     def ended(self, reading: Reading, now: Timestamp) -> Ending:
         """What this clean end means. `reading`: everything since the last one, over all breaks."""
+        if reading.over:
+            return Ending.OVER
         known = len(self._children)
         self._children |= reading.children
         if self._children:

@@ -21,6 +21,12 @@ from spanwire._core import Timestamp
 from spanwire.config import SourceConfig
 
 Dialect = Literal["googlesql", "postgresql"]
+Mode = Literal["immutable", "mutable"]
+"""A stream's partition_mode: IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE."""
+
+WINDOW_S = 20 * 60
+"""How far ahead one query of a mutable stream reads. Spanner wants an end for it, and takes 30 minutes past
+the later of now and the start, by its own clock."""
 
 _GOOGLESQL = (
     "SELECT ChangeRecord FROM {function}(start_timestamp => @start, end_timestamp => @end, "
@@ -44,18 +50,31 @@ class StreamQuery:
     heartbeat_ms: int
     priority: str = "medium"
     request_tag: str = ""
+    mode: Mode = "immutable"
 
     @classmethod
-    def of(cls, source: SourceConfig, dialect: Dialect) -> StreamQuery:
-        """The query of a configured source, once the database's dialect is known."""
-        return cls(dialect, source.stream, source.heartbeat_ms, source.priority, source.request_tag)
+    def of(cls, source: SourceConfig, dialect: Dialect, mode: Mode = "immutable") -> StreamQuery:
+        """The query of a configured source, once the database's dialect and the stream's mode are known."""
+        return cls(dialect, source.stream, source.heartbeat_ms, source.priority, source.request_tag, mode)
 
     @property
     def sql(self) -> str:
         """The statement, with the stream's name quoted as an identifier."""
         if self.dialect == "googlesql":
             return _GOOGLESQL.replace("{function}", _googlesql_name(f"READ_{self.stream}"))
-        return _POSTGRESQL.replace("{function}", _postgresql_name(f"read_json_{self.stream}"))
+        shape = "json" if self.mode == "immutable" else "proto_bytes"
+        return _POSTGRESQL.replace("{function}", _postgresql_name(f"read_{shape}_{self.stream}"))
+
+    def until(self, start: Timestamp, end: Timestamp | None, now: Timestamp) -> Timestamp | None:
+        """Where a query from `start` must end, for a partition that is wanted up to `end`; None: nowhere.
+
+        A mutable stream is read window by window. A window's end says nothing about the partition.
+        """
+        if self.mode == "immutable":
+            return end
+        latest = max(now, start)
+        window = Timestamp(latest.seconds + WINDOW_S, latest.nanos)
+        return window if end is None else min(end, window)
 
     def request(self, token: str | None, start: Timestamp, end: Timestamp | None = None) -> ExecuteSqlRequest:
         """The request for one partition, or with token None for the first partitions.

@@ -10,9 +10,17 @@ from dataclasses import dataclass
 import structlog
 
 from spanwire._core import Partition, Pushed, Timestamp
-from spanwire.errors import ClosedError, CorruptError, SourceError, SpanwireError, UndecodableError
+from spanwire.errors import (
+    ClosedError,
+    CorruptError,
+    SourceError,
+    SpanwireError,
+    UnavailableError,
+    UndecodableError,
+)
 from spanwire.records import PartitionRecord, short_token
 from spanwire.source.connect import Connection
+from spanwire.source.moves import Event, started
 from spanwire.source.partitions import Ending, Endings, Reading, just_before, newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
@@ -38,8 +46,21 @@ class Ended:
     """A partition's reading came to its end. The core's partition is not finished yet."""
 
     token: str
+    over: bool
+    """It is over for good; else it reached the requested end."""
     children: list[PartitionRecord]
-    """The partitions it ended in; none where it reached the requested end."""
+    """The partitions it ended in, as far as they have not been reported before."""
+
+
+@dataclass(frozen=True)
+class Paused:
+    """A partition's reading stands at a record that others must know of before it goes on."""
+
+    token: str
+    children: list[PartitionRecord]
+    """The partitions that a start record names: to be stored, and read."""
+    event: Event | None
+    """Key ranges that moved: to be waited for."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +71,7 @@ class Stopped:
     error: SpanwireError | None = None
 
 
-Report = Callable[[Ended | Stopped], None]
+Report = Callable[[Ended | Paused | Stopped], None]
 
 
 @dataclass(frozen=True)
@@ -68,22 +89,24 @@ class Job:
 
 @dataclass
 class _Query:
-    """One request of a partition: from `start`, or the same again behind a resume token."""
+    """One request of a partition: from `start` to `end`, or the same again behind a resume token."""
 
     start: Timestamp
+    end: Timestamp | None
     resume_token: bytes = b""
     attempt: int = 1
     session: str = ""
 
 
 class Reader:
-    """Reads one owned partition on a thread of its own, and reports once, at the end."""
+    """Reads one owned partition on a thread of its own, and reports its pauses and, once, its end."""
 
     def __init__(self, job: Job, report: Report) -> None:
         self._job = job
         self._report = report
         self._stop = threading.Event()
         self._confirmed = threading.Event()
+        self._gate = threading.Event()
         self._lock = threading.Lock()
         self._stream: RawStream | None = None
         self._waiting_since: float | None = None
@@ -117,6 +140,7 @@ class Reader:
         """End reading soon; the report follows. From any thread."""
         self._stop.set()
         self._confirmed.set()
+        self._gate.set()
         self.interrupt()
 
     def interrupt(self) -> None:
@@ -128,6 +152,10 @@ class Reader:
     def confirm(self) -> None:
         """The end that was reported is stored: the core may tell of it."""
         self._confirmed.set()
+
+    def go_on(self) -> None:
+        """What the last pause was for is done."""
+        self._gate.set()
 
     def join(self, timeout: float) -> bool:
         """Wait for the thread; whether it has ended."""
@@ -142,7 +170,7 @@ class Reader:
     def _run(self) -> None:
         token = self._job.record.token
         try:
-            ended = self._read()
+            ending = self._read()
         except ClosedError as error:
             self._report(Stopped(token, None if self._stop.is_set() else error))
         except SpanwireError as error:
@@ -152,37 +180,39 @@ class Reader:
                 Stopped(token, SpanwireError(f"{self._doing().what}: {type(error).__name__}: {error}"))
             )
         else:
-            self._report(Ended(token, list(self._children.values())) if ended else Stopped(token))
-            if ended:
-                self._finish()
+            if ending is None:
+                self._report(Stopped(token))
+                return
+            over = ending is not Ending.END
+            self._report(Ended(token, over, list(self._children.values())))
+            self._finish(None if over else self._job.end)
 
-    def _read(self) -> bool:
-        """Read to the partition's end: True; False where reading was stopped before."""
+    def _read(self) -> Ending | None:
+        """Read to the partition's end: how it ended; None where reading was stopped before."""
         job, backoff, endings = self._job, Backoff(), Endings()
-        query = _Query(job.record.resume_at)
+        query = self._query(job.record.resume_at)
         reading = Reading(self._newest, job.end)
         while not self._stop.is_set():
             newest = self._newest
             try:
                 self._follow(query, reading)
-            except FAULTS as error:
+            except (*FAULTS, UnavailableError) as error:
                 if self._stop.is_set():
-                    return False
+                    return None
                 failure = judge(error, self._doing(query.start))
                 if endings.confirming and failure.fields.get("code") == "OUT_OF_RANGE":
                     # A finished partition's very end lies outside of it: there is nothing more to say.
-                    return True
+                    return Ending.CHILDREN
                 if self._newest > newest:
                     backoff.reset()
                 query = self._after(failure, query)
                 self._pause(backoff.next(failure), failure)
                 continue
             if self._stop.is_set():
-                return False
-            job.partition.end_of_stream()
-            if endings.ended(reading, Timestamp.now()) is not Ending.AGAIN:
-                return True
-            query = _Query(job.partition.restart())
+                return None
+            if (ending := endings.ended(reading, Timestamp.now())) is not Ending.AGAIN:
+                return ending
+            query = self._query(job.partition.restart())
             progressed = self._newest > newest
             reading = Reading(self._newest, job.end)
             if progressed:
@@ -191,12 +221,16 @@ class Reader:
             if backoff.attempts >= _EMPTY_STREAMS:
                 self.trouble = f"{self._doing().what}: its stream ends again and again without anything new"
             self._pause(backoff.next())
-        return False
+        return None
+
+    def _query(self, start: Timestamp) -> _Query:
+        """A fresh query from `start`, as far as Spanner lets one reach."""
+        return _Query(start, self._job.connection.query.until(start, self._job.end, Timestamp.now()))
 
     def _follow(self, query: _Query, reading: Reading) -> None:
         """Push one stream to its clean end; faults of the stream are raised as they are."""
         job = self._job
-        request = job.connection.query.request(job.record.token, query.start, job.end)
+        request = job.connection.query.request(job.record.token, query.start, query.end)
         request.resume_token = query.resume_token
         with RawStream(job.connection, request, query.attempt) as stream:
             query.session = stream.session
@@ -209,15 +243,41 @@ class Reader:
             try:
                 for message in stream:
                     self._waiting_since = None
-                    self._note(push([message]), reading)
+                    pushed = push([message])
+                    self._note(pushed, reading)
+                    while pushed.paused:
+                        self._stand_at(pushed)
+                        if self._stop.is_set():
+                            return
+                        pushed = job.partition.proceed()
+                        self._note(pushed, reading)
+                    if reading.over:
+                        return
                     self._waiting_since = time.monotonic()
             finally:
                 self._waiting_since = None
                 with self._lock:
                     self._stream = None
+        try:
+            job.partition.end_of_stream()
+        except CorruptError as error:
+            # Cut short by a server that went away: like any break, unless it comes again and again.
+            raise UnavailableError(f"{self._doing().what}: {error}", unclear=True) from error
+
+    def _stand_at(self, pushed: Pushed) -> None:
+        """Report what the partition stands at, and wait until it may go on."""
+        token, event = self._job.record.token, None
+        children = [child for one in pushed.starts for child in started(one.start, one.tokens, token)]
+        if (met := pushed.event) is not None:
+            event = Event(token, met.commit_timestamp, tuple(met.sources), tuple(met.destinations))
+        self._gate.clear()
+        self._report(Paused(token, children, event))
+        if not self._stop.is_set():  # who stops it sets that first, then the gate
+            self._gate.wait()
 
     def _note(self, pushed: Pushed, reading: Reading) -> None:
         self.trouble = None
+        reading.over = reading.over or pushed.end is not None
         last = pushed.last
         for record in pushed.children:
             children = newborn(record.start, record.partitions)
@@ -228,7 +288,7 @@ class Reader:
         if last is None:
             return
         self._newest = max(self._newest, last)
-        proved = last if last == pushed.heartbeat else just_before(last)
+        proved = last if last in (pushed.heartbeat, pushed.end) else just_before(last)
         if proved >= self._job.record.start and (self._proved is None or proved > self._proved):
             self._proved = proved
 
@@ -238,15 +298,15 @@ class Reader:
         if not failure.retryable:
             # A resume token may be refused for its age alone; reading afresh shows what is true.
             if query.resume_token and type(failure) is SourceError:
-                return _Query(partition.restart())
+                return self._query(partition.restart())
             raise failure
         if failure.fields.get("session_lost"):
             self._job.connection.session.lost(query.session)
-            return _Query(partition.restart())
+            return self._query(partition.restart())
         token = partition.resume().token
         if token is None or token.startswith(_EMULATOR_TOKEN):
-            return _Query(partition.restart())
-        return _Query(query.start, token, query.attempt + 1)
+            return self._query(partition.restart())
+        return _Query(query.start, query.end, token, query.attempt + 1)
 
     def _pause(self, seconds: float, failure: SpanwireError | None = None) -> None:
         if failure is not None:
@@ -259,12 +319,12 @@ class Reader:
             )
         self._stop.wait(seconds)
 
-    def _finish(self) -> None:
+    def _finish(self, end: Timestamp | None) -> None:
         """Tell the core that the partition has ended. Waits while an output is full: so it is done here."""
         self._confirmed.wait()
         if not self._stop.is_set():
             try:
-                self._job.partition.finish(None if self._children else self._job.end)
+                self._job.partition.finish(end)
             except SpanwireError as error:
                 if not self._stop.is_set():
                     self._report(Stopped(self._job.record.token, error))

@@ -19,9 +19,18 @@ _CORE = {
     "records": ("spanwire_records", "Data change records taken, those that came again included."),
     "changes": ("spanwire_changes", "Row changes sent on."),
     "duplicates": ("spanwire_duplicate_changes", "Row changes dropped: they had been handed over before."),
+    "filtered": (
+        "spanwire_filtered_changes",
+        "Row changes that outputs left out by choice, over all outputs.",
+    ),
+    "undecided": (
+        "spanwire_undecided_changes",
+        "Row changes sent because a condition on their row could not be decided, over all outputs.",
+    ),
     "heartbeats": ("spanwire_heartbeats", "Messages from Spanner that held a heartbeat."),
     "undecodable": ("spanwire_undecodable_changes", "Changes that could not be decoded."),
-    "misfits": ("spanwire_misfit_values", "Values that did not fit their column's type: sent as JSON text."),
+    "misfits": ("spanwire_misfit_values", "Values that did not fit their column: sent as text, or raw."),
+    "dead_letters": ("spanwire_dead_letters", "Records sent raw to the dead letters."),
 }
 _SENDER_COUNTERS = {
     "messages": ("spanwire_output_messages", "Messages handed to the socket."),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
+from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
 
 
@@ -47,8 +48,8 @@ class Store(Protocol):
     def advance(self, progress: Sequence[Progress]) -> None:
         """Move positions of RUNNING partitions, all together. A position never goes back."""
 
-    def finish(self, token: str, epoch: int) -> None:
-        """RUNNING to FINISHED. Its children are kept, and all its changes were handed over."""
+    def finish(self, token: str, epoch: int, position: Timestamp | None = None) -> None:
+        """RUNNING to FINISHED, at `position`. Its children are kept, and all its changes were handed over."""
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Drop FINISHED partitions that nothing refers to any more."""

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
 from spanwire.store.rules import already_initialised, check_acquirable, epoch_before_the_first, fenced
 
@@ -70,10 +71,11 @@ class MemoryStore:
             ]
             self._put(moved)
 
-    def finish(self, token: str, epoch: int) -> None:
+    def finish(self, token: str, epoch: int, position: Timestamp | None = None) -> None:
         """RUNNING to FINISHED."""
         with self._lock:
-            self._put([self._expect(token, State.RUNNING, epoch).with_state(State.FINISHED)])
+            known = self._expect(token, State.RUNNING, epoch)
+            self._put([known.advanced(position).with_state(State.FINISHED)])
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Drop FINISHED partitions."""

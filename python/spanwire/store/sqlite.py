@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from spanwire._core import Timestamp
 from spanwire.errors import FencedError, StoreError
 from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
 from spanwire.store import layout
@@ -116,7 +117,7 @@ class SqliteStore:
                 )
                 self._only_if(changed, one.token, State.RUNNING, one.epoch)
 
-    def finish(self, token: str, epoch: int) -> None:
+    def finish(self, token: str, epoch: int, position: Timestamp | None = None) -> None:
         """RUNNING to FINISHED."""
         with self._transaction() as database:
             changed = database.execute(
@@ -124,6 +125,11 @@ class SqliteStore:
                 (State.FINISHED, token, State.RUNNING, epoch),
             )
             self._only_if(changed, token, State.RUNNING, epoch)
+            if position is not None:
+                database.execute(
+                    "UPDATE partition SET position = max(coalesce(position, ''), ?) WHERE token = ?",
+                    (str(position), token),
+                )
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Drop FINISHED partitions."""

@@ -124,6 +124,18 @@ pub struct Type {
     pub unknown: String,
 }
 
+/// Its name, as people write it: `INT64`, `PG_NUMERIC`, `ARRAY<STRING>`; of a type not known, its JSON text.
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.array_element {
+            _ if !self.unknown.is_empty() => f.write_str(&self.unknown),
+            Some(element) if self.code == TypeCode::Array => write!(f, "ARRAY<{element}>"),
+            _ if self.annotation != TypeAnnotation::None => f.write_str(self.annotation.name()),
+            _ => f.write_str(self.code.name()),
+        }
+    }
+}
+
 /// `google.spanner.v1.TypeCode`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -314,7 +326,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-fn days_in_month(year: i64, month: i64) -> i64 {
+pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,

@@ -20,6 +20,18 @@ pub enum Error {
         /// Why.
         what: String,
     },
+    /// A change with values that do not fit their columns, where the settings refuse those: it goes raw to
+    /// the dead letters.
+    Misfit {
+        /// The record's version, that of its first such mod.
+        version: String,
+        /// The table.
+        table: String,
+        /// Which.
+        what: String,
+        /// How many.
+        values: u64,
+    },
     /// A setting that cannot work.
     Config {
         /// The setting's name, e.g. `bind`.
@@ -68,6 +80,9 @@ impl fmt::Display for Error {
             Self::Corrupt { what } => write!(f, "corrupt response from Spanner: {what}"),
             Self::Undecodable { version, table, what } => {
                 write!(f, "cannot decode change {version} of table {table:?}: {what}")
+            }
+            Self::Misfit { version, table, what, .. } => {
+                write!(f, "change {version} of table {table:?}: {what}")
             }
             Self::Config { setting, what } => write!(f, "{setting}: {what}"),
             Self::Socket { at, errno, what } => write!(f, "{at}: {what} (errno {errno})"),

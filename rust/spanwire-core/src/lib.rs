@@ -3,13 +3,14 @@
 //! A change walks through these modules from left to right:
 //!
 //! ```text
-//! wire ▶ dedup ▶ envelope ▶ output        (pipeline joins them)
+//! wire ▶ dedup ▶ choose ▶ envelope ▶ output        (pipeline joins them)
 //! ```
 //!
-//! `change`, `error`, `json` and `base64` are known to all of them; none of the four knows its neighbour.
+//! `change`, `error`, `json` and `base64` are known to all of them; none of the five knows its neighbour.
 
 mod base64;
 pub mod change;
+pub mod choose;
 pub mod dedup;
 pub mod envelope;
 pub mod error;

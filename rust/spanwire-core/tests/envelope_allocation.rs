@@ -8,6 +8,7 @@ use spanwire_core::change::{
     Column, ColumnTypes, DataChangeRecord, Mod, ModType, Timestamp, Type, TypeAnnotation, TypeCode,
     ValueCaptureType,
 };
+use spanwire_core::choose::{Choice, Chooser, Condition, TableChoice};
 use spanwire_core::envelope::{Body, Columns, Values};
 
 struct Counting;
@@ -100,6 +101,7 @@ fn a_change_allocates_nothing_once_buffers_have_grown() {
         transaction_tag: "".into(),
         is_system_transaction: false,
     };
+    choosing_allocates_nothing(&record, &columns);
     for values in [Values::Typed, Values::Json] {
         let mut body = Body::with_buffer(Vec::with_capacity(4 << 20));
         body.append(&record, &columns, values).unwrap(); // its scratch grows
@@ -117,6 +119,36 @@ fn a_change_allocates_nothing_once_buffers_have_grown() {
         assert_eq!(buffer.as_ptr(), place, "{values:?}: the buffer that was given is the one that is sent");
         assert!(buffer.len() > 1_000 * 100);
     }
+}
+
+/// Conditions, buckets and every form that values go out in; names that the record does not describe
+/// and NUMERIC values may cost.
+fn choosing_allocates_nothing(record: &DataChangeRecord<'_>, columns: &Columns) {
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let rule = TableChoice {
+        exclude_columns: names(&["Number", "Vector"]),
+        conditions: vec![Condition::parse("id >= 7").unwrap(), Condition::parse("number < 3").unwrap()],
+        mask: names(&["Flags"]),
+        truncate: vec![("Bytes".into(), 2), ("Text".into(), 9)],
+        hash: names(&["At", "Texts"]),
+        ..TableChoice::default()
+    };
+    let rules = vec![("orders".to_owned(), rule)];
+    let choice = Choice::new(&[], &[], Vec::new(), rules, Some(b"0123456789abcdef"), Some(16)).unwrap();
+    let plan = choice.plan("orders", columns.columns()).unwrap();
+    let new = NEW.replace(r#","Stranger":{"a":[1,2]}"#, "");
+    let mods = [Mod { new_values: &new, ..record.mods[0] }; 20];
+    let record = DataChangeRecord { mods: &mods, ..record.clone() };
+    let mut chooser = Chooser::default();
+    chooser.choose(&choice, &plan, &record).unwrap(); // its buffers grow
+    let before = ALLOCATIONS.get();
+    for _ in 0..50 {
+        let left_out = chooser.choose(&choice, &plan, &record).unwrap();
+        assert_eq!((left_out.filtered, left_out.undecided), (0, 0));
+    }
+    assert_eq!(ALLOCATIONS.get() - before, 0, "allocations for choosing among 1,000 changes");
+    let [bucket] = chooser.buckets() else { panic!("one row, one bucket") };
+    assert_eq!(chooser.mods(&record, *bucket).count(), 20);
 }
 
 #[test]

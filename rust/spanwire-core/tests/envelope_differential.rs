@@ -134,7 +134,7 @@ fn fitting(of: &Type) -> BoxedStrategy<String> {
             let element = of.array_element.as_deref().map_or_else(|| any_json().boxed(), fitting);
             let element = prop_oneof![
                 4 => element, 1 => Just("null".to_owned()),
-                1 => if of.array_element.as_ref().is_some_and(|e| e.code == TypeCode::Int64) { Just("\"NULL\"".to_owned()) } else { Just("null".to_owned()) }
+                1 => Just("\"NULL\"".to_owned())
             ];
             prop::collection::vec(element, 0..20).prop_map(|each| format!("[{}]", each.join(","))).boxed()
         }
@@ -170,6 +170,13 @@ fn fitting(of: &Type) -> BoxedStrategy<String> {
         }
         TypeCode::Bytes | TypeCode::Proto => base64().boxed(),
         TypeCode::Json => prop_oneof![any_json().prop_map(|json| quoted(&json, false)), any_json()].boxed(),
+        TypeCode::Date => (1..=9999_i64, 1..=12_u8, 1..=29_u8)
+            .prop_map(move |(year, month, day)| quote(&format!("{year:04}-{month:02}-{day:02}")))
+            .boxed(),
+        TypeCode::Uuid => "[0-9a-fA-F]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}".prop_map(move |text| quote(&text)).boxed(),
+        TypeCode::Interval => "P(-?[0-9]{1,3}Y)?(-?[0-9]{1,3}M)?(-?[0-9]{1,3}D)?(T-?[0-9]{1,3}H(-?[0-9]{1,3}M)?(-?[0-9]{1,2}(\\.[0-9]{1,9})?S)?)?"
+            .prop_map(move |text| quote(&text))
+            .boxed(),
         TypeCode::Numeric => prop_oneof!["-?[1-9][0-9]{0,28}(\\.[0-9]{1,9})?", Just("NaN".to_owned())]
             .prop_map(move |text| quote(&text))
             .boxed(),
@@ -364,7 +371,7 @@ proptest! {
     }
 }
 
-/// Values that are JSON text, and arrays of it.
+/// Values that are JSON text, and arrays of it, and those without a place.
 fn count_misfits(records: &[plain::PlainRecord], columns: &[Column]) -> u64 {
     let of_role = |is_key: bool| columns.iter().filter(move |column| column.is_primary_key == is_key);
     let count = |list: &[Plain], is_key: bool| {
@@ -379,7 +386,9 @@ fn count_misfits(records: &[plain::PlainRecord], columns: &[Column]) -> u64 {
     };
     let mods = records.iter().flat_map(|(_, mods)| mods);
     mods.map(|each| match &each.values {
-        PlainValues::Typed([keys, new, old], _) => count(keys, true) + count(new, false) + count(old, false),
+        PlainValues::Typed([keys, new, old], others) => {
+            count(keys, true) + count(new, false) + count(old, false) + others.len()
+        }
         PlainValues::Json(_) => 0,
     })
     .sum::<usize>() as u64

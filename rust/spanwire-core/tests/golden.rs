@@ -141,6 +141,7 @@ fn header(kind: Kind, values: Values) -> Header {
         kind,
         values,
         incarnation: 0xFEDC_BA98_7654_3210,
+        output: 5,
         epoch: 7,
         sequence: 42,
         routing_generation: 3,
@@ -256,7 +257,7 @@ fn hexes(ids: &[[u8; 16]]) -> Vec<String> {
 }
 
 fn header_json(header: &Header) -> Json {
-    json!({
+    let mut json = json!({
         "kind": format!("{:?}", header.kind), "values": format!("{:?}", header.values),
         "incarnation": format!("{:016x}", header.incarnation), "epoch": header.epoch, "sequence": header.sequence,
         "routing_generation": header.routing_generation, "count": header.count,
@@ -264,7 +265,11 @@ fn header_json(header: &Header) -> Json {
         "partition": hex(&header.partition), "columns_hash": header.columns_hash.map(|hash| hex(&hash)),
         "first": header.first.as_ref().map(ToString::to_string),
         "last": header.last.as_ref().map(ToString::to_string), "traceparent": header.traceparent,
-    })
+    });
+    if header.output != 0 {
+        json["output"] = header.output.into(); // what the first generation does not have
+    }
+    json
 }
 
 fn type_json(of: &Type) -> Json {

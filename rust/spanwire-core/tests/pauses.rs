@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use spanwire_core::change::Timestamp;
+use spanwire_core::choose::Choice;
 use spanwire_core::envelope::{Values, read};
 use spanwire_core::error::Error;
 use spanwire_core::output::socket::{Receiver, Socket};
@@ -65,7 +66,13 @@ impl Rig {
 
 fn pipeline() -> Pipeline {
     let output = OutputSettings::new(Kind::Push, vec!["tcp://127.0.0.1:*".into()]);
-    let lane = Lane { output, values: Values::Json, batch: Batch::default() };
+    let lane = Lane {
+        output,
+        topic: None,
+        choice: Choice::default(),
+        values: Values::Json,
+        batch: Batch::default(),
+    };
     let (database, stream) = ("db".into(), "stream".into());
     Pipeline::new(Settings { database, stream, outputs: vec![lane], ..Settings::default() }).unwrap()
 }

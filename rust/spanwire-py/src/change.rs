@@ -189,6 +189,14 @@ impl Change {
         self.object(py, |change, columns| change.old_values(columns), OtherPlace::OldValues)
     }
 
+    /// Values whose column the record does not describe, or whose name came twice in one object:
+    /// ("keys", "new" or "old"; name; value). `keys`, `new` and `old` have the former too.
+    #[getter]
+    fn others<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyList>> {
+        let (_, change) = self.typed(py)?;
+        values::others(py, &change)
+    }
+
     /// One line of JSON that is the same in every language.
     fn canonical(&self, py: Python<'_>) -> PyResult<String> {
         let (record, change) = self.typed(py)?;

@@ -20,7 +20,7 @@ fn build(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let fields = PyDict::new(py);
     let class = match error {
         Error::Corrupt { .. } => "CorruptError",
-        Error::Undecodable { version, table, .. } => {
+        Error::Undecodable { version, table, .. } | Error::Misfit { version, table, .. } => {
             fields.set_item("version", version)?;
             fields.set_item("table", table)?;
             "UndecodableError"

@@ -12,6 +12,7 @@
 )]
 
 mod change;
+mod choice;
 mod errors;
 mod message;
 mod output;
@@ -19,6 +20,7 @@ mod partition;
 mod pipeline;
 mod records;
 mod timestamp;
+mod untyped;
 mod values;
 mod version;
 mod window;
@@ -31,6 +33,8 @@ mod _core {
     #[pymodule_export]
     use crate::change::Change;
     #[pymodule_export]
+    use crate::choice::condition_problem;
+    #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]
     use crate::output::Output;
@@ -42,6 +46,8 @@ mod _core {
     use crate::records::{RecordReader, reassemble};
     #[pymodule_export]
     use crate::timestamp::Timestamp;
+    #[pymodule_export]
+    use crate::untyped::Untyped;
     #[pymodule_export]
     use crate::version::RecordVersion;
     #[pymodule_export]

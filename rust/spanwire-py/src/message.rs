@@ -114,6 +114,11 @@ impl Message {
     }
 
     #[getter]
+    fn output(&self) -> u16 {
+        self.0.header.output
+    }
+
+    #[getter]
     fn epoch(&self) -> u64 {
         self.0.header.epoch
     }

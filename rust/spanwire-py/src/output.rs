@@ -9,6 +9,7 @@ use spanwire_core::envelope::Values;
 use spanwire_core::output::{Kind, OnFull, OutputSettings};
 use spanwire_core::pipeline::{Batch, Lane};
 
+use crate::choice::Choice;
 use crate::errors::raise;
 
 /// One output of a pipeline: one endpoint per sender.
@@ -19,20 +20,22 @@ pub struct Output(pub Lane);
 #[pymethods]
 impl Output {
     #[new]
-    #[pyo3(signature = (kind, bind, *, values="typed", on_full="block", options=None))]
+    #[pyo3(signature = (kind, bind, *, values="typed", on_full="block", topic=None, choice=None, options=None))]
     fn new(
         py: Python<'_>,
         kind: &str,
         bind: Vec<String>,
         values: &str,
         on_full: &str,
+        topic: Option<String>,
+        choice: Option<Choice>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
-        let kind = choice(py, "kind", kind, &[("pub", Kind::Pub), ("push", Kind::Push)])?;
-        let values = choice(py, "values", values, &[("typed", Values::Typed), ("json", Values::Json)])?;
+        let kind = one_of(py, "kind", kind, &[("pub", Kind::Pub), ("push", Kind::Push)])?;
+        let values = one_of(py, "values", values, &[("typed", Values::Typed), ("json", Values::Json)])?;
         let mut output = OutputSettings::new(kind, bind);
         output.on_full =
-            choice(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
+            one_of(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
         let mut batch = Batch::default();
         let mut options = Options::new(py, options);
         options.take("queue_bytes", &mut output.queue_bytes)?;
@@ -46,11 +49,12 @@ impl Output {
         options.take_time("batch_delay_ms", 1, &mut batch.delay)?;
         options.finish()?;
         output.validate().map_err(|error| raise(py, &error))?;
-        Ok(Self(Lane { output, values, batch }))
+        let choice = choice.unwrap_or_default().checked().map_err(|error| raise(py, &error))?;
+        Ok(Self(Lane { output, values, choice, topic, batch }))
     }
 }
 
-fn choice<T: Copy>(py: Python<'_>, setting: &'static str, given: &str, known: &[(&str, T)]) -> PyResult<T> {
+fn one_of<T: Copy>(py: Python<'_>, setting: &'static str, given: &str, known: &[(&str, T)]) -> PyResult<T> {
     if let Some((_, value)) = known.iter().find(|(name, _)| *name == given) {
         return Ok(*value);
     }

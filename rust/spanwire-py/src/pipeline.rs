@@ -8,6 +8,7 @@ use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
+use spanwire_core::envelope::Misfits;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
 use crate::errors::{detached, raise};
@@ -23,7 +24,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -31,6 +32,7 @@ impl Pipeline {
         outputs: Vec<Output>,
         topic: &str,
         on_undecodable: &str,
+        on_misfit: &str,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -41,11 +43,20 @@ impl Pipeline {
                 return Err(raise(py, &Error::Config { setting: "on_undecodable", what }));
             }
         };
+        let on_misfit = match on_misfit {
+            "text" => Misfits::AsText,
+            "dead-letter" => Misfits::Refused,
+            other => {
+                let what = format!("must be \"text\" or \"dead-letter\", is {other:?}");
+                return Err(raise(py, &Error::Config { setting: "on_misfit", what }));
+            }
+        };
         let mut settings = Settings {
             database,
             stream,
             topic: topic.to_owned(),
             on_undecodable,
+            on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
             ..Settings::default()
         };
@@ -97,9 +108,12 @@ impl Pipeline {
             ("records", &counters.records),
             ("changes", &counters.changes),
             ("duplicates", &counters.duplicates),
+            ("filtered", &counters.filtered),
+            ("undecided", &counters.undecided),
             ("heartbeats", &counters.heartbeats),
             ("undecodable", &counters.undecodable),
             ("misfits", &counters.misfits),
+            ("dead_letters", &counters.dead_letters),
         ] {
             dict.set_item(name, counter.load(Relaxed))?;
         }

@@ -8,6 +8,7 @@ use spanwire_core::envelope::read::{Cells, Mod, OtherPlace, Value};
 
 use crate::errors::OrRaise;
 use crate::timestamp::Timestamp;
+use crate::untyped::Untyped;
 
 static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 
@@ -28,10 +29,25 @@ pub fn object<'py>(
     for other in change.others().or_raise(py)? {
         let other = other.or_raise(py)?;
         if other.place == place && !dict.contains(other.name)? {
-            dict.set_item(other.name, other.json)?;
+            dict.set_item(other.name, Untyped::of(other.json, None))?;
         }
     }
     Ok(dict)
+}
+
+/// What has no place in a mod's lists: (which object, name, value).
+pub fn others<'py>(py: Python<'py>, change: &Mod<'_>) -> PyResult<Bound<'py, PyList>> {
+    let list = PyList::empty(py);
+    for other in change.others().or_raise(py)? {
+        let other = other.or_raise(py)?;
+        let place = match other.place {
+            OtherPlace::Keys => "keys",
+            OtherPlace::NewValues => "new",
+            OtherPlace::OldValues => "old",
+        };
+        list.append((place, other.name, Untyped::of(other.json, None)))?;
+    }
+    Ok(list)
 }
 
 fn value<'py>(py: Python<'py>, value: &Value<'_>, column_type: &Type) -> PyResult<Bound<'py, PyAny>> {
@@ -41,7 +57,7 @@ fn value<'py>(py: Python<'py>, value: &Value<'_>, column_type: &Type) -> PyResul
         Value::Int64(number) => number.into_pyobject(py)?.into_any(),
         Value::Float64(number) => number.into_pyobject(py)?.into_any(),
         Value::Text(text) => return self::text(py, text, column_type.code),
-        Value::Json(text) => PyString::new(py, text).into_any(),
+        Value::Json(text) => Bound::new(py, Untyped::of(text, Some(column_type)))?.into_any(),
         Value::Bytes(bytes) => PyBytes::new(py, bytes).into_any(),
         Value::Timestamp(timestamp) => Bound::new(py, Timestamp(timestamp))?.into_any(),
         Value::Array(array) => {
@@ -55,7 +71,8 @@ fn value<'py>(py: Python<'py>, value: &Value<'_>, column_type: &Type) -> PyResul
     })
 }
 
-/// NUMERIC as Decimal, DATE as date, the rest as str. What does not read as its type stays text.
+/// NUMERIC as Decimal, DATE as date, the rest as str. What does not read as its type stays text: relays
+/// today do not write such a one.
 fn text<'py>(py: Python<'py>, text: &str, code: TypeCode) -> PyResult<Bound<'py, PyAny>> {
     match code {
         TypeCode::Numeric => {

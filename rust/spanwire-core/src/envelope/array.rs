@@ -2,7 +2,7 @@
 
 use super::arena::{Elements, Pointer, tag};
 use super::cursor::{Broken, Cursor};
-use super::value::{Cell, Scalar, Writer, boolean, float, integer, timestamp};
+use super::value::{Cell, Scalar, Writer, boolean, float, float32, integer, timestamp};
 
 /// What an array needs until its length is known.
 #[derive(Debug, Default)]
@@ -29,8 +29,8 @@ impl ArrayTag {
         match scalar {
             Scalar::Bool => Self::Bool,
             Scalar::Int64 => Self::Int64,
-            Scalar::Float64 => Self::Float64,
-            Scalar::Text | Scalar::Numeric | Scalar::Json => Self::Text,
+            Scalar::Float64 | Scalar::Float32 => Self::Float64,
+            Scalar::Text | Scalar::Formed(_) | Scalar::Json => Self::Text,
             Scalar::Bytes => Self::Bytes,
             Scalar::Timestamp => Self::Timestamp,
             Scalar::Unknown => Self::Json,
@@ -81,12 +81,12 @@ impl Writer<'_, '_> {
     fn null_element(&mut self, scalar: Scalar) {
         match scalar {
             Scalar::Bool => {}
-            Scalar::Int64 | Scalar::Float64 => self.arena.push(0),
+            Scalar::Int64 | Scalar::Float64 | Scalar::Float32 => self.arena.push(0),
             Scalar::Timestamp => {
                 self.arena.push(0);
                 self.arena.push(0);
             }
-            Scalar::Text | Scalar::Numeric | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
+            Scalar::Text | Scalar::Formed(_) | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
                 self.elements.pointers.push(Pointer::NULL);
             }
         }
@@ -112,13 +112,18 @@ impl Writer<'_, '_> {
                 self.arena.push(value.to_bits());
                 return Ok(true);
             }
+            Scalar::Float32 => {
+                let Some(value) = float32(cursor)? else { return Ok(false) };
+                self.arena.push(value.to_bits());
+                return Ok(true);
+            }
             Scalar::Timestamp => {
                 let Some(value) = timestamp(cursor)? else { return Ok(false) };
                 self.arena.push(value.seconds.cast_unsigned());
                 self.arena.push(u64::from(value.nanos));
                 return Ok(true);
             }
-            Scalar::Text | Scalar::Numeric | Scalar::Json => self.text(cursor, scalar)?,
+            Scalar::Text | Scalar::Formed(_) | Scalar::Json => self.text(cursor, scalar)?,
             Scalar::Bytes => self.bytes(cursor)?,
             Scalar::Unknown => Some(self.arena.text(cursor.value()?)),
         };
@@ -136,12 +141,14 @@ impl Writer<'_, '_> {
                 self.arena.data(&self.elements.bits);
                 Pointer::list(position, Elements::Bit, count)
             }
-            Scalar::Int64 | Scalar::Float64 => Pointer::list(start, Elements::EightBytes, count),
+            Scalar::Int64 | Scalar::Float64 | Scalar::Float32 => {
+                Pointer::list(start, Elements::EightBytes, count)
+            }
             Scalar::Timestamp => {
                 self.arena.set(start, tag(count, 2, 0));
                 Pointer::structures(start, count * 2)
             }
-            Scalar::Text | Scalar::Numeric | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
+            Scalar::Text | Scalar::Formed(_) | Scalar::Json | Scalar::Bytes | Scalar::Unknown => {
                 let position = self.arena.position();
                 for pointer in &self.elements.pointers {
                     self.arena.push_pointer(*pointer);
@@ -152,7 +159,8 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Null, or what the emulator writes for it in an array of INT64: the string `"NULL"`.
+/// Null, or what the emulator writes for it in an array: the string `"NULL"`, where that is no value.
 fn is_null(cursor: &mut Cursor<'_>, scalar: Scalar) -> bool {
-    cursor.take_all(b"null") || (scalar == Scalar::Int64 && cursor.take_all(b"\"NULL\""))
+    cursor.take_all(b"null")
+        || (matches!(scalar, Scalar::Int64 | Scalar::Formed(_)) && cursor.take_all(b"\"NULL\""))
 }

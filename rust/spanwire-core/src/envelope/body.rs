@@ -3,7 +3,7 @@
 
 use super::arena::{Arena, MAX_WORDS, Pointer, WORD, tag};
 use super::columns::Columns;
-use super::object::{BrokenAt, ModWriter, Place, Scratch};
+use super::object::{BrokenAt, Misfit, ModWriter, Place, Scratch};
 use crate::change::{DataChangeRecord, Mod, ModType, ValueCaptureType};
 use crate::error::{Error, Result};
 
@@ -15,6 +15,17 @@ pub enum Values {
     Typed,
     /// The JSON text as Spanner sent it.
     Json,
+}
+
+/// What becomes of a value that does not fit its column's type, whose type is not known, or whose
+/// column the record does not describe. Only who types values can tell: [`Values::Json`] looks at none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Misfits {
+    /// It is carried as its JSON text.
+    #[default]
+    AsText,
+    /// Its record is refused.
+    Refused,
 }
 
 // Sizes and places as `capnp compile -ocapnp` lists them; the differential tests hold them.
@@ -36,10 +47,16 @@ pub struct Body {
     buffer: Vec<u8>,
     count: u32,
     misfits: u64,
+    on_misfits: Misfits,
     scratch: Scratch,
 }
 
 impl Body {
+    /// An empty body that takes values that do not fit, or refuses them.
+    pub fn new(on_misfits: Misfits) -> Self {
+        Self { on_misfits, ..Self::default() }
+    }
+
     /// An empty body that fills `buffer`, whose content is discarded.
     pub fn with_buffer(mut buffer: Vec<u8>) -> Self {
         buffer.clear();
@@ -61,8 +78,9 @@ impl Body {
         self.count
     }
 
-    /// Number of values in it that did not fit their column's type, or whose type is not known,
-    /// and that are JSON text for that reason.
+    /// Number of values in it that are JSON text because they did not fit their column's type, because
+    /// their type is not known, or because their column is not described. An array of a type not known is
+    /// one.
     pub fn misfits(&self) -> u64 {
         self.misfits
     }
@@ -83,13 +101,14 @@ impl Body {
     /// Appends a record with all its mods.
     ///
     /// `columns` are the record's; a body's records share them. Where the JSON is broken:
-    /// [`Error::Undecodable`], and the body is as it was before.
+    /// [`Error::Undecodable`], where a value does not fit and that is refused: [`Error::Misfit`], and the
+    /// body is as it was before.
     pub fn append(&mut self, record: &DataChangeRecord<'_>, columns: &Columns, values: Values) -> Result<()> {
         self.append_mods(record, (0..).zip(record.mods.iter().copied()), record.mods.len(), columns, values)
     }
 
     /// Appends a record with these of its mods, `count` of them, each with its number in the record.
-    pub(super) fn append_mods<'m>(
+    pub fn append_mods<'m>(
         &mut self,
         record: &DataChangeRecord<'_>,
         mods: impl Iterator<Item = (u32, Mod<'m>)> + Clone,
@@ -129,6 +148,8 @@ impl Body {
         }
         let mut arena = Arena::begin(&mut self.buffer, RECORD_DATA_WORDS, RECORD_POINTERS);
         let mut position = write_record(&mut arena, record, count - self.count);
+        let misfits = self.misfits;
+        let mut first_misfit = None;
         for (number, each) in mods {
             match values {
                 Values::Json => write_json(&mut arena, position, number, &each),
@@ -137,6 +158,7 @@ impl Body {
                     let lists = write_lists(&mut writer, &each, columns)
                         .map_err(|broken| broken_json(record, number, broken))?;
                     self.misfits += writer.misfits;
+                    first_misfit = first_misfit.or(writer.first_misfit.map(|misfit| (number, misfit)));
                     arena.set(position, u64::from(number));
                     for (place, list) in (1..).zip(lists) {
                         arena.set_pointer(position + place, list);
@@ -149,6 +171,9 @@ impl Body {
             }
         }
         arena.finish();
+        if let (Some((number, misfit)), Misfits::Refused) = (first_misfit, self.on_misfits) {
+            return Err(refused(record, number, misfit, columns, self.misfits - misfits));
+        }
         self.count = count;
         Ok(())
     }
@@ -220,6 +245,30 @@ fn write_lists(
 fn broken_json(record: &DataChangeRecord<'_>, number: u32, broken: BrokenAt) -> Error {
     let BrokenAt { broken, place, at } = broken;
     undecodable(record, number, format!("{} is not JSON: {} at byte {at}", place.name(), broken.what()))
+}
+
+/// The error names a column and its type, never a value.
+#[cold]
+fn refused(
+    record: &DataChangeRecord<'_>,
+    number: u32,
+    misfit: Misfit,
+    columns: &Columns,
+    values: u64,
+) -> Error {
+    let Misfit { place, field } = misfit;
+    let role = if place == Place::Keys { &columns.key } else { &columns.rest };
+    let which = match field.and_then(|field| columns.columns().get(role.fields.get(field)?.column)) {
+        Some(column) => format!("that of column {:?}, which is {}", column.name, column.column_type),
+        None => "one without a column that the record describes, or under a name that came twice".into(),
+    };
+    let are = if values == 1 { "value does not fit its column" } else { "values do not fit their columns" };
+    Error::Misfit {
+        version: record.version(number).to_string(),
+        table: record.table_name.clone().into_owned(),
+        what: format!("{values} {are}: in {} {which}", place.name()),
+        values,
+    }
 }
 
 #[cold]
@@ -379,6 +428,45 @@ mod tests {
             })
             .collect();
         assert_eq!(texts, [r#""half \ud83d a pair""#, r#""Zg""#, r#"["fine","\udc00"]"#]);
+    }
+
+    #[test]
+    fn where_misfits_are_refused_the_error_counts_them_and_names_the_first_without_its_value() {
+        let columns = columns();
+        let good = Mod { keys: r#"{"Id":"1"}"#, new_values: r#"{"Text":"a"}"#, old_values: "{}" };
+        let misfit = |new_values| [good, Mod { new_values, ..good }];
+        let at = "1970-01-01T00:00:00.000000000Z/tx/00000007/1 of table \"shop.orders\"";
+        for (mods, values, which) in [
+            (
+                misfit(r#"{"Text":"x","List":["SECRET",5]}"#),
+                1,
+                "that of column \"List\", which is ARRAY<STRING>",
+            ),
+            (misfit(r#"{"Bytes":"SECRET!","Text":5}"#), 2, "that of column \"Text\", which is STRING"),
+            (
+                misfit(r#"{"SECRET":{"a":"SECRET"}}"#),
+                1,
+                "one without a column that the record describes, or under a name that came twice",
+            ),
+            (
+                misfit(r#"{"Text":"x","Text":"SECRET"}"#),
+                1,
+                "one without a column that the record describes, or under a name that came twice",
+            ),
+        ] {
+            let mut body = Body::new(Misfits::Refused);
+            body.append(&record(&mods[..1]), &columns, Values::Typed).unwrap();
+            let before = body.buffer.clone();
+            let error = body.append(&record(&mods), &columns, Values::Typed).unwrap_err();
+            let are =
+                if values == 1 { "value does not fit its column" } else { "values do not fit their columns" };
+            assert_eq!(error.to_string(), format!("change {at}: {values} {are}: in new_values {which}"));
+            assert!(matches!(error, Error::Misfit { values: counted, .. } if counted == values));
+            assert_eq!((&body.buffer, body.count(), body.misfits()), (&before, 1, 0));
+            // Who looks at no value refuses none.
+            body.append(&record(&mods), &columns, Values::Json).unwrap();
+            assert_eq!((body.count(), body.misfits()), (3, 0));
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub const FORMAT_MAJOR: u16 = 1;
 const KNOWN_FEATURES: u64 = 0;
 
 /// Words of the header's data section, then its pointers, as `capnp compile -ocapnp` lists them.
-const DATA_WORDS: u16 = 8;
+const DATA_WORDS: u16 = 9;
 const POINTERS: u16 = 5;
 /// Where `sentAt` is in an encoded header: framing, root pointer, seven words of data.
 const SENT_AT: usize = FRAMING + WORD + 7 * WORD;
@@ -46,6 +46,8 @@ pub struct Header {
     pub values: Values,
     /// Random id of the relay process that sent this.
     pub incarnation: u64,
+    /// Which output of the relay it goes through, from 0.
+    pub output: u16,
     /// Which ownership of the partition.
     pub epoch: u64,
     /// Place in the flow: 0, 1, 2, … without holes.
@@ -94,6 +96,7 @@ impl Header {
         arena.set(6, u64::from(self.routing_generation) | u64::from(self.count) << 32);
         arena.set(7, self.received_at.cast_unsigned());
         arena.set(8, self.sent_at.cast_unsigned());
+        arena.set(9, u64::from(self.output));
         let pointers = 1 + u32::from(DATA_WORDS);
         let partition = arena.data(&self.partition);
         arena.set_pointer(pointers, partition);
@@ -207,6 +210,7 @@ fn read(root: schema::header::Reader<'_>) -> Result<Header> {
             Err(capnp::NotInSchema(number)) => return Err(unknown("values", number)),
         },
         incarnation: root.get_incarnation(),
+        output: root.get_output(),
         epoch: root.get_epoch(),
         sequence: root.get_sequence(),
         routing_generation: root.get_routing_generation(),
@@ -297,18 +301,18 @@ mod tests {
                 Just(Kind::Changes), Just(Kind::Tick), Just(Kind::Snapshot), Just(Kind::Notice), Just(Kind::DeadLetter)
             ],
             json in any::<bool>(),
-            numbers in any::<(u64, u64, u64, u32, u32, i64, i64)>(),
+            numbers in any::<(u64, u16, u64, u64, u32, u32, i64, i64)>(),
             partition in any::<[u8; 16]>(),
             columns_hash in any::<Option<[u8; 16]>>(),
             first in proptest::option::of(version()),
             last in proptest::option::of(version()),
             traceparent in ".{0,60}",
         ) -> Header {
-            let (incarnation, epoch, sequence, routing_generation, count, received_at, sent_at) = numbers;
+            let (incarnation, output, epoch, sequence, routing_generation, count, received_at, sent_at) = numbers;
             let values = if json { Values::Json } else { Values::Typed };
             Header {
-                kind, values, incarnation, epoch, sequence, routing_generation, count, received_at, sent_at,
-                partition, columns_hash, first, last, traceparent,
+                kind, values, incarnation, output, epoch, sequence, routing_generation, count, received_at,
+                sent_at, partition, columns_hash, first, last, traceparent,
             }
         }
     }

@@ -17,6 +17,7 @@ mod body;
 mod columns;
 mod cursor;
 mod dead_letter;
+mod form;
 mod header;
 mod object;
 pub mod read;
@@ -28,7 +29,7 @@ mod value;
 #[allow(missing_docs, unreachable_patterns, clippy::all, clippy::pedantic)]
 pub mod envelope_capnp;
 
-pub use body::{Body, Values};
+pub use body::{Body, Misfits, Values};
 pub use columns::{Columns, partition_hash};
 pub use dead_letter::DeadLetter;
 pub use header::{FORMAT_MAJOR, Header, Kind, set_sent_at};

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::arena::{Arena, Pointer, tag};
 use super::array::Elems;
-use super::columns::Role;
+use super::columns::{Field, Role};
 use super::cursor::{Broken, Cursor};
 use super::value::{CELL_DATA_WORDS, CELL_POINTERS, CELL_WORDS, Cell, Writer};
 
@@ -75,6 +75,14 @@ pub(super) struct BrokenAt {
     pub(super) at: usize,
 }
 
+/// The first value of a record that did not fit.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Misfit {
+    pub(super) place: Place,
+    /// Its column's place in its role; none where the record describes none for it.
+    pub(super) field: Option<usize>,
+}
+
 /// Which of a mod's objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
@@ -98,12 +106,13 @@ pub(super) struct ModWriter<'w, 'b> {
     arena: &'w mut Arena<'b>,
     scratch: &'w mut Scratch,
     pub(super) misfits: u64,
+    pub(super) first_misfit: Option<Misfit>,
 }
 
 impl<'w, 'b> ModWriter<'w, 'b> {
     pub(super) fn new(arena: &'w mut Arena<'b>, scratch: &'w mut Scratch) -> Self {
         scratch.others.clear();
-        Self { arena, scratch, misfits: 0 }
+        Self { arena, scratch, misfits: 0, first_misfit: None }
     }
 
     /// The list of an object's values.
@@ -172,9 +181,21 @@ impl<'w, 'b> ModWriter<'w, 'b> {
                 break;
             }
         }
-        self.misfits += writer.misfits;
+        let misfits = writer.misfits;
         cursor.end()?;
+        if misfits > 0 {
+            self.misfits += misfits;
+            self.note(role, place);
+        }
         Ok(length)
+    }
+
+    /// Remembers the first value that did not fit.
+    #[cold]
+    fn note(&mut self, role: &Role, place: Place) {
+        let is_misfit = |(cell, field): (&Cell, &Field)| cell.is_json() || cell.is_array_of_json(field.kind);
+        let field = self.scratch.cells.iter().zip(role.fields.iter()).position(is_misfit);
+        self.first_misfit.get_or_insert(Misfit { place, field });
     }
 
     fn close(&mut self, length: usize) -> Pointer {
@@ -198,6 +219,8 @@ impl<'w, 'b> ModWriter<'w, 'b> {
         }
         let position = self.arena.position();
         let count = u32::try_from(self.scratch.others.len()).unwrap_or(u32::MAX);
+        self.misfits += u64::from(count);
+        self.first_misfit.get_or_insert(Misfit { place: self.scratch.others[0].place, field: None });
         self.arena.push(tag(count, 1, 2));
         for other in &self.scratch.others {
             self.arena.push(other.place as u64);

@@ -6,6 +6,7 @@
 use super::arena::{Arena, Pointer};
 use super::array::Elems;
 use super::cursor::{Broken, Cursor};
+use super::form::Form;
 use crate::base64;
 use crate::change::{Timestamp, Type, TypeAnnotation, TypeCode};
 
@@ -22,9 +23,11 @@ pub(super) enum Scalar {
     Bool,
     Int64,
     Float64,
+    /// A double that a FLOAT32 can stand for, its range at least.
+    Float32,
     Text,
-    /// Text, and taken from a number too.
-    Numeric,
+    /// Text that fits its type only in this form.
+    Formed(Form),
     /// Text of JSON: the content of a string, or what stands there if it is no string.
     Json,
     Bytes,
@@ -48,10 +51,13 @@ impl Scalar {
             _ if column_type.annotation == TypeAnnotation::PgOid => Self::Int64,
             TypeCode::Bool => Self::Bool,
             TypeCode::Int64 | TypeCode::Enum => Self::Int64,
-            TypeCode::Float64 | TypeCode::Float32 => Self::Float64,
+            TypeCode::Float64 => Self::Float64,
+            TypeCode::Float32 => Self::Float32,
             TypeCode::Timestamp => Self::Timestamp,
-            TypeCode::Date | TypeCode::String | TypeCode::Interval | TypeCode::Uuid => Self::Text,
-            TypeCode::Numeric => Self::Numeric,
+            TypeCode::Date | TypeCode::Numeric | TypeCode::Interval | TypeCode::Uuid => {
+                Form::of(column_type).map_or(Self::Unknown, Self::Formed)
+            }
+            TypeCode::String => Self::Text,
             TypeCode::Json => Self::Json,
             TypeCode::Bytes | TypeCode::Proto => Self::Bytes,
             TypeCode::Array | TypeCode::Struct | TypeCode::Unspecified => Self::Unknown,
@@ -109,6 +115,16 @@ impl Cell {
         Self { head: 9, pointer, ..Self::MISSING }
     }
 
+    /// Whether it holds JSON text in place of a value of its column's type.
+    pub(super) fn is_json(&self) -> bool {
+        self.head == 9
+    }
+
+    /// Whether it is an array of such texts.
+    pub(super) fn is_array_of_json(&self, kind: Kind) -> bool {
+        self.head == 8 && kind == Kind::Many(Scalar::Unknown)
+    }
+
     pub(super) fn is_missing(&self) -> bool {
         self.head == 0
     }
@@ -164,8 +180,9 @@ impl Writer<'_, '_> {
             Scalar::Bool => boolean(cursor).map(Cell::bool),
             Scalar::Int64 => integer(cursor)?.map(Cell::int64),
             Scalar::Float64 => float(cursor)?.map(Cell::float64),
+            Scalar::Float32 => float32(cursor)?.map(Cell::float64),
             Scalar::Timestamp => timestamp(cursor)?.map(Cell::timestamp),
-            Scalar::Text | Scalar::Numeric | Scalar::Json => self.text(cursor, scalar)?.map(Cell::text),
+            Scalar::Text | Scalar::Formed(_) | Scalar::Json => self.text(cursor, scalar)?.map(Cell::text),
             Scalar::Bytes => self.bytes(cursor)?.map(Cell::bytes),
             Scalar::Unknown => None,
         })
@@ -178,13 +195,28 @@ impl Writer<'_, '_> {
         scalar: Scalar,
     ) -> Result<Option<Pointer>, Broken> {
         match (cursor.peek(), scalar) {
+            (_, Scalar::Formed(form)) => self.formed(cursor, form),
             (b'"', _) => {
                 let position = self.arena.position();
                 let is_text = cursor.string_into(|from, length| self.arena.payload_of(from, length))?;
                 Ok(is_text.then(|| self.arena.close_text(position)))
             }
-            (b'-' | b'0'..=b'9', Scalar::Numeric) => Ok(Some(self.arena.text(cursor.number()?))),
             (_, Scalar::Json) => Ok(Some(self.arena.text(cursor.value()?))),
+            _ => Ok(None),
+        }
+    }
+
+    /// A text that fits in one form only. Apart, so that the way of all other texts stays short.
+    #[inline(never)]
+    fn formed(&mut self, cursor: &mut Cursor<'_>, form: Form) -> Result<Option<Pointer>, Broken> {
+        match cursor.peek() {
+            b'"' => {
+                let raw = cursor.string()?;
+                // Nothing of these forms needs an escape, and nobody writes one.
+                let fits = !raw.has_escapes && form.fits(raw.text);
+                Ok(fits.then(|| self.arena.text(raw.text)))
+            }
+            b'-' | b'0'..=b'9' if form.is_number() => Ok(Some(self.arena.text(cursor.number()?))),
             _ => Ok(None),
         }
     }
@@ -247,6 +279,13 @@ pub(super) fn float(cursor: &mut Cursor<'_>) -> Result<Option<f64>, Broken> {
         }
         _ => Ok(None),
     }
+}
+
+/// Spanner widens a FLOAT32 to the double it stands for. A number that is none of its doubles stays what it
+/// is; one beyond its range would be an infinity to who reads it as a FLOAT32.
+pub(super) fn float32(cursor: &mut Cursor<'_>) -> Result<Option<f64>, Broken> {
+    #[allow(clippy::cast_possible_truncation)] // rounded, and dropped
+    Ok(float(cursor)?.filter(|value| !value.is_finite() || (*value as f32).is_finite()))
 }
 
 pub(super) fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<Timestamp>, Broken> {

@@ -17,12 +17,20 @@ pub struct Counters {
     pub changes: AtomicU64,
     /// Row changes dropped: handed over before.
     pub duplicates: AtomicU64,
+    /// Row changes that outputs left out by choice, summed over outputs; of a record that could not be
+    /// decoded one.
+    pub filtered: AtomicU64,
+    /// Row changes that were sent because a condition on their row could not be decided, summed likewise.
+    pub undecided: AtomicU64,
     /// Pushes that met a heartbeat.
     pub heartbeats: AtomicU64,
     /// Changes that could not be decoded.
     pub undecodable: AtomicU64,
-    /// Values that did not fit their column's type, or whose type is not known: sent as JSON text.
+    /// Values that did not fit their column's type, whose type is not known, or whose column is not
+    /// described: sent as JSON text, or with their record raw. Of each output with typed values.
     pub misfits: AtomicU64,
+    /// Records sent raw to the dead letters, of each output.
+    pub dead_letters: AtomicU64,
 }
 
 impl Counters {

@@ -1,11 +1,12 @@
-//! One flow: the messages of one topic from one partition under one epoch, numbered without holes.
+//! One flow: the messages of one topic from one partition under one epoch through one output, numbered
+//! without holes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use crate::change::{DataChangeRecord, RecordVersion};
-use crate::envelope::{self, Body, Columns, Header, Kind};
+use crate::change::{DataChangeRecord, Mod, RecordVersion};
+use crate::envelope::{self, Body, Columns, Header, Kind, Misfits};
 use crate::error::Result;
 use crate::output::{Message, Pool};
 
@@ -28,6 +29,8 @@ pub struct Flow {
     /// Names the flow among all of a pipeline.
     id: u64,
     topic: Arc<[u8]>,
+    /// Which of the pipeline's outputs it goes through.
+    output: u16,
     /// Which of the output's senders: a topic always goes through the same one.
     pub sender: usize,
     sequence: u64,
@@ -57,9 +60,33 @@ pub struct Received {
     pub unix_nanos: i64,
 }
 
+/// Mods of one record, at least one.
+pub struct Mods<I> {
+    each: I,
+    count: usize,
+    first: u32,
+    last: u32,
+}
+
+/// All mods of a record; none where it has none.
+pub fn all_mods<'m>(
+    record: &DataChangeRecord<'m>,
+) -> Option<Mods<impl Iterator<Item = (u32, Mod<'m>)> + Clone>> {
+    let count = record.mods.len();
+    let last = u32::try_from(count.checked_sub(1)?).unwrap_or(u32::MAX);
+    Some(Mods { each: (0..).zip(record.mods.iter().copied()), count, first: 0, last })
+}
+
+/// Some mods of a record, each with its number in it; none where these are none.
+pub fn some_mods<'m, I: Iterator<Item = (u32, Mod<'m>)> + Clone>(each: I) -> Option<Mods<I>> {
+    let (first, _) = each.clone().next()?;
+    let (count, last) = each.clone().fold((0, first), |(count, _), (number, _)| (count + 1, number));
+    Some(Mods { each, count, first, last })
+}
+
 impl Flow {
-    pub fn new(id: u64, topic: Arc<[u8]>, sender: usize) -> Self {
-        Self { id, topic, sender, sequence: 0, body: Body::default(), open: None, queued: 0 }
+    pub fn new(id: u64, topic: Arc<[u8]>, output: u16, sender: usize, on_misfit: Misfits) -> Self {
+        Self { id, topic, output, sender, sequence: 0, body: Body::new(on_misfit), open: None, queued: 0 }
     }
 
     /// Whether a message is being filled.
@@ -74,33 +101,31 @@ impl Flow {
             .is_some_and(|open| !Arc::ptr_eq(&open.columns, columns) && open.columns.hash() != columns.hash())
     }
 
-    /// Writes a record. On an error the flow is as it was before.
-    pub fn write(
+    /// Writes a record with these of its mods. On an error the flow is as it was before.
+    pub fn write<'m>(
         &mut self,
         record: &DataChangeRecord<'_>,
+        mods: Mods<impl Iterator<Item = (u32, Mod<'m>)> + Clone>,
         columns: &Arc<Columns>,
         lane: &Lane,
         pool: &Pool,
         received: Received,
     ) -> Result<()> {
-        if record.mods.is_empty() {
-            return Ok(());
-        }
-        let last_number = u32::try_from(record.mods.len() - 1).unwrap_or(u32::MAX);
+        let Mods { each, count, first, last } = mods;
         if let Some(open) = &mut self.open {
-            self.body.append(record, columns, lane.values)?;
-            set_version(&mut open.last, record, last_number);
+            self.body.append_mods(record, each, count, columns, lane.values)?;
+            set_version(&mut open.last, record, last);
             return Ok(());
         }
         self.body.replace_buffer(pool.take(lane.batch.bytes));
-        if let Err(error) = self.body.append(record, columns, lane.values) {
+        if let Err(error) = self.body.append_mods(record, each, count, columns, lane.values) {
             pool.give(self.body.replace_buffer(Vec::new()));
             return Err(error);
         }
         self.open = Some(Open {
             columns: Arc::clone(columns),
-            first: record.version(0),
-            last: record.version(last_number),
+            first: record.version(first),
+            last: record.version(last),
             opened: received.at,
             received_at: received.unix_nanos,
         });
@@ -125,6 +150,7 @@ impl Flow {
             kind: Kind::Changes,
             values: lane.values,
             incarnation: origin.incarnation,
+            output: self.output,
             epoch: origin.epoch,
             sequence: self.sequence,
             count: changes,
@@ -149,6 +175,7 @@ impl Flow {
         let header = Header {
             kind: Kind::DeadLetter,
             incarnation: origin.incarnation,
+            output: self.output,
             epoch: origin.epoch,
             sequence: self.sequence,
             received_at: received.unix_nanos,

@@ -35,6 +35,8 @@ const MOST_MOVES: usize = 1_024;
 pub struct Identity {
     pub incarnation: u64,
     pub topic: Arc<[u8]>,
+    /// Which of the pipeline's outputs.
+    pub output: u16,
     /// Which of all senders of the pipeline.
     pub number: usize,
     /// Which of its output's senders, and how many there are.
@@ -238,6 +240,7 @@ impl Companion for Heads {
         let header = Header {
             kind: Kind::Tick,
             incarnation: self.identity.incarnation,
+            output: self.identity.output,
             sequence: self.sequence,
             partition: self.identity.name,
             ..Header::default()
@@ -278,6 +281,7 @@ mod tests {
         Heads::new(Identity {
             incarnation: 1,
             topic: Arc::from(*b"_tick/"),
+            output: 0,
             number: 0,
             sender: 0,
             senders: 1,
@@ -315,13 +319,12 @@ mod tests {
     fn moves_are_told_for_two_rounds_and_each_once_a_tick() {
         let mut heads = heads();
         let handed = Arc::new(Handed::new(std::iter::once(true)));
-        let mut reach =
-            |heads: &mut Heads, what| heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
+        let reach = |heads: &mut Heads, what| heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
         let at = |seconds| Timestamp { seconds, nanos: 0 };
         let step =
             |seconds, source| envelope::Move { at: at(seconds), source: [source; 16], destination: [7; 16] };
         let moved = |moves: &[envelope::Move]| What::Paused { position: Some(at(4)), moves: moves.to_vec() };
-        let moves = |heads: &mut Heads| {
+        let told = |heads: &mut Heads| {
             let mut out = Vec::new();
             heads.tick(&mut out);
             let partition = Tick::decode(&out[0].body).unwrap().partitions.remove(0);
@@ -330,15 +333,15 @@ mod tests {
         };
         reach(&mut heads, What::Started { starts_at: at(1), parents: Vec::new() });
         reach(&mut heads, moved(&[step(5, 1), step(5, 2)]));
-        assert_eq!(moves(&mut heads), [step(5, 1), step(5, 2)]);
+        assert_eq!(told(&mut heads), [step(5, 1), step(5, 2)]);
         reach(&mut heads, moved(&[step(5, 1)])); // read again
         for _ in 1..ENDS {
-            assert_eq!(moves(&mut heads), [step(5, 2), step(5, 1)]);
+            assert_eq!(told(&mut heads), [step(5, 2), step(5, 1)]);
         }
-        assert_eq!(moves(&mut heads), [step(5, 1)]);
-        assert_eq!(moves(&mut heads), []);
+        assert_eq!(told(&mut heads), [step(5, 1)]);
+        assert_eq!(told(&mut heads), []);
         let many: Vec<_> = (0..2_000).map(|second| step(second, 1)).collect();
         reach(&mut heads, moved(&many));
-        assert_eq!(moves(&mut heads), many[many.len() - MOST_MOVES..]);
+        assert_eq!(told(&mut heads), many[many.len() - MOST_MOVES..]);
     }
 }

@@ -7,23 +7,41 @@ use std::sync::atomic::Ordering;
 
 use foldhash::fast::FixedState;
 
-use crate::change::{DataChangeRecord, Record, RecordVersion, Timestamp};
+use crate::change::{DataChangeRecord, Mod, Record, RecordVersion, Timestamp};
 use crate::dedup::Window;
 use crate::envelope::{Columns, DeadLetter, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Enqueued, Message, Room};
 
-use super::Shared;
-use super::flow::{Flow, Origin, Received};
+use super::choosing::Choosing;
+use super::flow::{Flow, Mods, Origin, Received, all_mods, some_mods};
 use super::owned::{Children, PartitionEvent, PartitionStart};
 use super::settings::OnUndecodable;
 use super::shapes::Shapes;
+use super::{Shared, SharedLane};
+
+/// Behind the reason of a dead letter that does not hold its row.
+const WITHOUT_ROW: &str = " (without the row: this output chooses what goes out of it)";
 
 /// The flows of one output.
 #[derive(Debug, Default)]
 struct LaneFlows {
     by_table: HashMap<Box<str>, Flow, FixedState>,
+    /// Of an output with buckets: table by table, each bucket that something fell into.
+    by_bucket: HashMap<Box<str>, Vec<Option<Flow>>, FixedState>,
     dead_letters: Option<Flow>,
+    choosing: Choosing,
+}
+
+impl LaneFlows {
+    /// All flows of changes.
+    fn flows(&self) -> impl Iterator<Item = &Flow> {
+        self.by_table.values().chain(self.by_bucket.values().flatten().flatten())
+    }
+
+    fn flows_mut(&mut self) -> impl Iterator<Item = &mut Flow> {
+        self.by_table.values_mut().chain(self.by_bucket.values_mut().flatten().flatten())
+    }
 }
 
 /// A partition's way from records to messages.
@@ -39,7 +57,8 @@ pub struct Intake {
     complete: Option<Timestamp>,
     /// The newest timestamp seen, of whatever record.
     last: Option<Timestamp>,
-    /// Children named so far, by child partitions records or partition start records.
+    /// Children named so far. What a partition start record names is none: it is in the ticks before
+    /// this partition goes on.
     pub children: Vec<[u8; 16]>,
 }
 
@@ -114,12 +133,16 @@ impl Intake {
             }
             Record::Children(children) => {
                 self.last = self.last.max(Some(children.start_timestamp));
-                children.child_partitions.iter().for_each(|child| self.child(&child.token));
+                for child in &children.child_partitions {
+                    let id = partition_hash(&child.token);
+                    if !self.children.contains(&id) {
+                        self.children.push(id);
+                    }
+                }
                 pushed.children.push(children.into());
             }
             Record::PartitionStart(start) => {
                 self.reach(start.start_timestamp);
-                start.partition_tokens.iter().for_each(|token| self.child(token));
                 pushed.starts.push(start.into());
                 pushed.paused = true;
             }
@@ -146,13 +169,6 @@ impl Intake {
         }
     }
 
-    fn child(&mut self, token: &str) {
-        let id = partition_hash(token);
-        if !self.children.contains(&id) {
-            self.children.push(id);
-        }
-    }
-
     fn data(
         &mut self,
         record: &DataChangeRecord<'_>,
@@ -173,49 +189,82 @@ impl Intake {
             Err(error) => return self.undecodable(&error, raw, pushed, received),
         };
         let mut failed = Vec::new();
+        let mut sent = 0;
         for lane in 0..self.lanes.len() {
             match self.write(lane, record, &columns, received) {
-                Err(error @ Error::Undecodable { .. }) => failed.push((lane, error)),
-                other => other?,
+                Err(error @ (Error::Undecodable { .. } | Error::Misfit { .. })) => failed.push((lane, error)),
+                written => sent = sent.max(written?),
             }
         }
-        // An output that takes the values as they are sends them, also where another cannot type them.
+        // An output that takes the values as they are sends them, also where another cannot type them, or
+        // refuses to carry as text what does not fit.
         for (lane, error) in &failed {
             self.dead_letter(*lane, error, raw, received)?;
         }
         self.window.admit(commit, &record.server_transaction_id, &record.record_sequence);
         pushed.records += 1;
-        if failed.len() < self.lanes.len() {
-            pushed.changes += mods;
-        }
+        pushed.changes += sent;
         Ok(())
     }
 
-    /// Writes a record into the open message of its table in one output.
+    /// Writes a record into the open message of its table in one output: how many mods of it.
     fn write(
         &mut self,
         lane: usize,
         record: &DataChangeRecord<'_>,
         columns: &Arc<Columns>,
         received: Received,
-    ) -> Result<()> {
+    ) -> Result<u64> {
+        if self.shared.lanes[lane].choice.is_some() {
+            return self.write_chosen(lane, record, columns, received);
+        }
         let Self { shared, origin, lanes, .. } = self;
-        let settings = &shared.lanes[lane].settings;
-        let flows = &mut lanes[lane].by_table;
-        let table: &str = &record.table_name;
-        if !flows.contains_key(table) {
-            let topic = shared.template.topic(table).into();
-            flows.insert(table.into(), shared.flow(lane, topic));
+        let Some(mods) = all_mods(record) else { return Ok(0) };
+        let flow = flow_of_table(shared, lane, &mut lanes[lane].by_table, &record.table_name);
+        write_into(flow, shared, origin, lane, record, mods, columns, received)?;
+        Ok(record.mods.len() as u64)
+    }
+
+    /// The same for an output that chooses: what it takes, in the form that it takes it.
+    fn write_chosen(
+        &mut self,
+        lane: usize,
+        record: &DataChangeRecord<'_>,
+        columns: &Arc<Columns>,
+        received: Received,
+    ) -> Result<u64> {
+        let Self { shared, origin, lanes, .. } = self;
+        let SharedLane { choice: Some(choice), template, .. } = &shared.lanes[lane] else { return Ok(0) };
+        let LaneFlows { by_table, by_bucket, choosing, .. } = &mut lanes[lane];
+        let mods = record.mods.len() as u64;
+        let Some(planned) = choosing.planned(choice, record, columns, &shared.shapes) else {
+            shared.counters.filtered.fetch_add(mods, Ordering::Relaxed);
+            return Ok(0);
+        };
+        let chooser = &mut choosing.chooser;
+        let left_out = chooser.choose(choice, &planned.plan, record)?;
+        for &bucket in chooser.buckets() {
+            let Some(mods) = some_mods(chooser.mods(record, bucket)) else { continue };
+            let flow = match choice.buckets() {
+                None => flow_of_table(shared, lane, by_table, &record.table_name),
+                Some(buckets) => {
+                    let flows = match by_bucket.get_mut(&*record.table_name) {
+                        Some(flows) => flows,
+                        None => by_bucket.entry((*record.table_name).into()).or_default(),
+                    };
+                    if flows.is_empty() {
+                        flows.resize_with(buckets as usize, || None);
+                    }
+                    flows[bucket as usize].get_or_insert_with(|| {
+                        shared.flow(lane, template.topic(&record.table_name, bucket).into())
+                    })
+                }
+            };
+            write_into(flow, shared, origin, lane, record, mods, &planned.columns, received)?;
         }
-        let flow = flows.get_mut(table).expect("inserted above");
-        if flow.must_close_for(columns) {
-            close(shared, origin, lane, flow, Room::Wait)?;
-        }
-        flow.write(record, columns, settings, &shared.pool, received)?;
-        if flow.is_due(&settings.batch, received.at) {
-            close(shared, origin, lane, flow, Room::Wait)?;
-        }
-        Ok(())
+        shared.counters.filtered.fetch_add(left_out.filtered, Ordering::Relaxed);
+        shared.counters.undecided.fetch_add(left_out.undecided, Ordering::Relaxed);
+        Ok(mods - left_out.filtered)
     }
 
     /// A record that cannot be decoded: an error, or a dead letter in every output, as the settings say.
@@ -244,19 +293,36 @@ impl Intake {
         Ok(())
     }
 
-    /// Sends a record raw on one output; an error where the settings say to stop instead.
+    /// Sends a record raw on one output; an error where the settings say to stop instead. A misfit comes
+    /// here only where they say to send its record raw.
     fn dead_letter(&mut self, lane: usize, error: &Error, raw: &[u8], received: Received) -> Result<()> {
-        let Error::Undecodable { version, table, what } = error else { return Err(error.clone()) };
         let shared = &self.shared;
-        shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
-        if shared.settings.on_undecodable == OnUndecodable::Stop {
+        let (Error::Undecodable { version, table, what } | Error::Misfit { version, table, what, .. }) =
+            error
+        else {
             return Err(error.clone());
+        };
+        let choice = shared.lanes[lane].choice.as_ref();
+        if choice.is_some_and(|choice| !table.is_empty() && !choice.takes_table(table)) {
+            shared.counters.filtered.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
         }
+        // The row holds all that the output leaves out.
+        let with_row = choice.is_none_or(|choice| choice.allows_raw(table));
+        if let Error::Misfit { values, .. } = error {
+            shared.counters.misfits.fetch_add(*values, Ordering::Relaxed);
+        } else {
+            shared.counters.undecodable.fetch_add(1, Ordering::Relaxed);
+            if shared.settings.on_undecodable == OnUndecodable::Stop {
+                return Err(error.clone());
+            }
+        }
+        shared.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
         let letter = DeadLetter {
             version: RecordVersion::read_partly(version),
             table: table.clone(),
-            reason: what.clone(),
-            raw: raw.to_vec(),
+            reason: if with_row { what.clone() } else { format!("{what}{WITHOUT_ROW}") },
+            raw: if with_row { raw.to_vec() } else { Vec::new() },
         };
         let flow = self.lanes[lane]
             .dead_letters
@@ -268,7 +334,7 @@ impl Intake {
     /// Closes every open message and puts it into its queue.
     pub fn close_all(&mut self, room: Room) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
-            for flow in lane.by_table.values_mut() {
+            for flow in lane.flows_mut() {
                 close(&self.shared, &self.origin, index, flow, room)?;
             }
         }
@@ -279,7 +345,7 @@ impl Intake {
     pub fn close_due(&mut self, received: Received) -> Result<()> {
         for (index, lane) in self.lanes.iter_mut().enumerate() {
             let batch = &self.shared.lanes[index].settings.batch;
-            for flow in lane.by_table.values_mut().filter(|flow| flow.is_due(batch, received.at)) {
+            for flow in lane.flows_mut().filter(|flow| flow.is_due(batch, received.at)) {
                 close(&self.shared, &self.origin, index, flow, Room::Wait)?;
             }
         }
@@ -290,7 +356,7 @@ impl Intake {
     pub fn open(&self) -> Vec<(usize, usize)> {
         let mut found = Vec::new();
         for (index, lane) in self.lanes.iter().enumerate() {
-            for flow in lane.by_table.values().filter(|flow| flow.is_open()) {
+            for flow in lane.flows().filter(|flow| flow.is_open()) {
                 if !found.contains(&(index, flow.sender)) {
                     found.push((index, flow.sender));
                 }
@@ -305,9 +371,7 @@ impl Intake {
         let sending = &self.shared.lanes[lane].output.senders()[sender];
         let taken = sending.taken();
         let mut waiting = false;
-        for flow in
-            self.lanes[lane].by_table.values_mut().filter(|flow| flow.is_open() && flow.sender == sender)
-        {
+        for flow in self.lanes[lane].flows_mut().filter(|flow| flow.is_open() && flow.sender == sender) {
             if flow.queued > taken {
                 waiting = true;
             } else if let Some(message) =
@@ -318,6 +382,43 @@ impl Intake {
         }
         waiting
     }
+}
+
+/// The flow of a table's changes, in an output without buckets.
+fn flow_of_table<'f>(
+    shared: &Shared,
+    lane: usize,
+    flows: &'f mut HashMap<Box<str>, Flow, FixedState>,
+    table: &str,
+) -> &'f mut Flow {
+    if !flows.contains_key(table) {
+        let topic = shared.lanes[lane].template.topic(table, 0).into();
+        flows.insert(table.into(), shared.flow(lane, topic));
+    }
+    flows.get_mut(table).expect("inserted above")
+}
+
+/// Writes mods of a record into a flow's open message; closes it before or after where it must be.
+#[allow(clippy::too_many_arguments)] // two callers, and no two of these belong together
+fn write_into<'m>(
+    flow: &mut Flow,
+    shared: &Shared,
+    origin: &Origin,
+    lane: usize,
+    record: &DataChangeRecord<'_>,
+    mods: Mods<impl Iterator<Item = (u32, Mod<'m>)> + Clone>,
+    columns: &Arc<Columns>,
+    received: Received,
+) -> Result<()> {
+    let settings = &shared.lanes[lane].settings;
+    if flow.must_close_for(columns) {
+        close(shared, origin, lane, flow, Room::Wait)?;
+    }
+    flow.write(record, mods, columns, settings, &shared.pool, received)?;
+    if flow.is_due(&settings.batch, received.at) {
+        close(shared, origin, lane, flow, Room::Wait)?;
+    }
+    Ok(())
 }
 
 /// Closes a flow's open message, if there is one, and puts it into its sender's queue.

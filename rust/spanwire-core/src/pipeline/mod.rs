@@ -6,6 +6,7 @@
 //! state, then a queue. A sender never waits for a partition's lock (a reader may hold it while it
 //! waits for that very sender's queue): it tries, and the reader asks again when it lets go.
 
+mod choosing;
 mod counters;
 mod flow;
 mod heads;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use crate::choose::Choice;
 use crate::envelope;
 use crate::error::Result;
 use crate::output::{Context, Output, Pool};
@@ -47,7 +49,6 @@ pub struct Pipeline {
 struct Shared {
     settings: Settings,
     incarnation: u64,
-    template: topic::Template,
     dead_letter_topic: Arc<[u8]>,
     lanes: Vec<SharedLane>,
     shapes: Arc<shapes::Shared>,
@@ -60,6 +61,11 @@ struct Shared {
 #[derive(Debug)]
 struct SharedLane {
     settings: Lane,
+    /// Its place in the settings: named in headers.
+    number: u16,
+    template: topic::Template,
+    /// None where all goes out.
+    choice: Option<Choice>,
     output: Output,
     first_sender: usize,
 }
@@ -76,8 +82,10 @@ impl Shared {
     }
 
     fn flow(&self, lane: usize, topic: Arc<[u8]>) -> Flow {
-        let sender = self.lanes[lane].output.sender_for(&topic);
-        Flow::new(self.next_flow.fetch_add(1, Ordering::Relaxed), topic, sender)
+        let lane = &self.lanes[lane];
+        let sender = lane.output.sender_for(&topic);
+        let id = self.next_flow.fetch_add(1, Ordering::Relaxed);
+        Flow::new(id, topic, lane.number, sender, self.settings.on_misfit)
     }
 }
 
@@ -85,18 +93,22 @@ impl Pipeline {
     /// Binds all outputs and starts their senders.
     pub fn new(settings: Settings) -> Result<Self> {
         settings.validate()?;
-        let template = topic::Template::new(&settings.topic, &settings.database, &settings.stream)?;
+        let template = |lane: &Lane| {
+            let template = lane.topic.as_ref().unwrap_or(&settings.topic);
+            topic::Template::new(template, &settings.database, &settings.stream, lane.choice.buckets())
+        };
         let context = Arc::new(Context::new(i32::from(settings.io_threads))?);
         let incarnation = random();
         let pool = Arc::new(Pool::default());
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
-        for (index, lane) in settings.outputs.iter().enumerate() {
+        for (index, lane) in (0..).zip(&settings.outputs) {
             let endpoints = Arc::new(OnceLock::new());
             let senders = lane.output.bind.len();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
+                output: index,
                 number: 0,
                 sender: 0,
                 senders,
@@ -120,14 +132,16 @@ impl Pipeline {
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
-            lanes.push(SharedLane { settings: lane.clone(), output, first_sender });
+            let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
+            let template = template(lane)?;
+            let settings = lane.clone();
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
         let shared = Shared {
             settings,
             incarnation,
-            template,
             dead_letter_topic,
             lanes,
             shapes: Arc::default(),
@@ -189,8 +203,8 @@ impl Drop for Pipeline {
 }
 
 /// Names a sender in its ticks' headers: output and sender, each in eight bytes, big-endian.
-fn sender_name(output: usize, sender: usize) -> [u8; 16] {
-    ((output as u128) << 64 | sender as u128).to_be_bytes()
+fn sender_name(output: u16, sender: usize) -> [u8; 16] {
+    (u128::from(output) << 64 | sender as u128).to_be_bytes()
 }
 
 /// A random number, from the keys that the standard library draws from the operating system.

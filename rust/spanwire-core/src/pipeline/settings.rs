@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use crate::envelope::Values;
+use crate::choose::Choice;
+use crate::envelope::{Misfits, Values};
 use crate::error::{Error, Result};
 use crate::output::OutputSettings;
 
@@ -13,10 +14,13 @@ pub struct Settings {
     pub database: String,
     /// The change stream's name, for topics.
     pub stream: String,
-    /// The topic template.
+    /// The topic template of outputs that have none of their own.
     pub topic: String,
     /// What to do with a change that cannot be decoded.
     pub on_undecodable: OnUndecodable,
+    /// What becomes of a value that does not fit its column; where it is refused, its record goes raw to the
+    /// dead letters.
+    pub on_misfit: Misfits,
     /// Threads that `ZeroMQ` does its network work on.
     pub io_threads: u16,
     /// Time between two ticks; 1 s at the most.
@@ -34,6 +38,7 @@ impl Default for Settings {
             stream: String::new(),
             topic: super::DEFAULT_TOPIC.into(),
             on_undecodable: OnUndecodable::Stop,
+            on_misfit: Misfits::AsText,
             io_threads: 1,
             tick: Duration::from_secs(1),
             max_record_bytes: 256 << 20,
@@ -49,6 +54,10 @@ pub struct Lane {
     pub output: OutputSettings,
     /// How values are written.
     pub values: Values,
+    /// What goes out.
+    pub choice: Choice,
+    /// The topic template, where it is not that of all.
+    pub topic: Option<String>,
     /// When a message is closed.
     pub batch: Batch,
 }
@@ -88,6 +97,9 @@ impl Settings {
         let wrong = |setting, what: String| Err(Error::Config { setting, what });
         if self.outputs.is_empty() {
             return wrong("outputs", "at least one output is needed".into());
+        }
+        if self.outputs.len() > usize::from(u16::MAX) {
+            return wrong("outputs", format!("at most {} outputs", u16::MAX));
         }
         if self.tick.is_zero() || self.tick > Duration::from_secs(1) {
             return wrong("tick_ms", format!("must be 1 to 1000, is {}", self.tick.as_millis()));

@@ -14,14 +14,15 @@ use crate::error::Result;
 use crate::wire;
 
 /// How many shapes one partition remembers: with `NEW_VALUES` every set of written columns is one.
-const MOST: usize = 1_024;
+pub const MOST: usize = 1_024;
 
 /// Columns by the frame they make: shared by all partitions, so that a shape has one buffer.
 #[derive(Debug, Default)]
 pub struct Shared(Mutex<HashMap<[u8; 16], Arc<Columns>, FixedState>>);
 
 impl Shared {
-    fn intern(&self, columns: Columns) -> Arc<Columns> {
+    /// The columns, or the same ones that are known already.
+    pub fn intern(&self, columns: Columns) -> Arc<Columns> {
         let mut known = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if known.len() >= 16 * MOST {
             known.retain(|_, columns| Arc::strong_count(columns) > 1);

@@ -29,6 +29,10 @@ type Result<T> = std::result::Result<T, Fault>;
 /// So much space is kept; what a larger record needed is given back.
 const KEPT: usize = 4 << 20;
 
+/// The most text that a record's objects may become. Names are repeated for every value, so that a
+/// corrupt record could become far more than it was.
+const MOST_TEXT: usize = if cfg!(test) { 1 << 20 } else { 1 << 30 };
+
 /// Space that is used again for every record.
 #[derive(Debug, Default)]
 pub struct Buffers {
@@ -199,6 +203,9 @@ impl Objects {
             open = ',';
             self.names.write(index, &mut self.text);
             value_text::write(value.unwrap_or_default(), &mut self.text).within(at)?;
+            if self.text.len() > MOST_TEXT {
+                return Err(Fault::new(at, "more text than any record of Spanner's could become"));
+            }
         }
         self.text.push_str(if open == '{' { "{}" } else { "}" });
         Ok(())
@@ -376,4 +383,23 @@ fn boolean(payload: Payload<'_>, at: &'static str) -> Result<bool> {
 /// without would be taken for the same.
 fn identity<'a>(name: &'a str, at: &'static str) -> Result<Cow<'a, str>> {
     if name.is_empty() { Err(Fault::new(at, "missing")) } else { Ok(Cow::Borrowed(name)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_does_not_become_text_without_bounds() {
+        // One column with a name of 100 bytes, and mods with one null in each.
+        let metadata = [&[0x32, 102, 0x0a, 100][..], &[b'n'; 100]].concat();
+        let row_change = [0x3a, 6, 0x0a, 4, 0x12, 2, 0x08, 0];
+        let mut objects = Objects::default();
+        let mut read = |mods: usize| objects.read(&row_change.repeat(mods), &metadata);
+        assert!(read(9_000).is_ok());
+        assert_eq!(
+            read(10_000).unwrap_err().to_string(),
+            "mods.keys: more text than any record of Spanner's could become"
+        );
+    }
 }

@@ -102,22 +102,22 @@ fn column(encoded: &[u8]) -> Result<Column> {
     }
     Ok(Column {
         name: name(encoded)?.into(),
-        column_type: ProtoType::read(column_type.unwrap_or_default(), 0)?.into_type(),
+        column_type: Numbered::read(column_type.unwrap_or_default(), 0)?.into_type(),
         is_primary_key,
         ordinal_position,
     })
 }
 
-/// `google.spanner.v1.Type`, its numbers not yet looked up.
+/// `google.spanner.v1.Type`, its codes still numbers.
 #[derive(Default)]
-struct ProtoType<'a> {
+struct Numbered<'a> {
     code: i32,
     annotation: i32,
-    array_element: Option<Box<ProtoType<'a>>>,
+    array_element: Option<Box<Numbered<'a>>>,
     proto_type_fqn: &'a str,
 }
 
-impl<'a> ProtoType<'a> {
+impl<'a> Numbered<'a> {
     fn read(encoded: &'a [u8], depth: usize) -> Result<Self> {
         const AT: &str = "column_metadata.type";
         if depth == MAX_TYPE_DEPTH {

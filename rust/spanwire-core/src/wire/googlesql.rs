@@ -162,11 +162,12 @@ impl<'a> Struct<'a> {
         text(self.value(at)?, at)
     }
 
-    /// JSON text of an object; NULL is an empty one.
+    /// JSON text of an object; NULL is an empty one, and so is JSON's null, which the emulator writes
+    /// for the old values of an update that changed none.
     #[inline]
     fn json(&mut self, at: &'static str) -> Result<&'a str> {
         match self.value(at)? {
-            Value::Null => Ok("{}"),
+            Value::Null | Value::Text(b"null") => Ok("{}"),
             value => text(value, at),
         }
     }

@@ -32,11 +32,12 @@ fn decode(of: &Type, raw: &str) -> Option<Plain> {
     if let (TypeCode::Array, Some(element)) = (of.code, &of.array_element) {
         // Elements as they stand in the text.
         let raws: Vec<&serde_json::value::RawValue> = serde_json::from_str(raw).ok()?;
-        let int64 = element.code == TypeCode::Int64 || element.annotation == TypeAnnotation::PgOid;
+        let no_text = element.annotation == TypeAnnotation::PgOid || is_formed(element.code);
+        let no_text = no_text || matches!(element.code, TypeCode::Int64 | TypeCode::Enum);
         return raws
             .iter()
             .map(|raw| {
-                if int64 && raw.get() == "\"NULL\"" {
+                if no_text && raw.get() == "\"NULL\"" {
                     Some(Plain::Null)
                 } else {
                     decode_element(element, raw.get())
@@ -79,20 +80,82 @@ fn decode_scalar(of: &Type, raw: &str, json: &Json) -> Option<Plain> {
                 },
                 _ => return None,
             };
-            Some(Plain::Float64(value.to_bits()))
+            #[allow(clippy::cast_possible_truncation)]
+            let fits = of.code == TypeCode::Float64 || value.is_infinite() || !(value as f32).is_infinite();
+            fits.then(|| Plain::Float64(value.to_bits()))
         }
         TypeCode::Timestamp => {
             let timestamp: Timestamp = json.as_str()?.parse().ok()?;
             Some(Plain::Timestamp(timestamp.seconds, timestamp.nanos))
         }
-        TypeCode::Date | TypeCode::String | TypeCode::Interval | TypeCode::Uuid => {
-            Some(Plain::Text(json.as_str()?.to_owned()))
+        TypeCode::String => Some(Plain::Text(json.as_str()?.to_owned())),
+        code if is_formed(code) => {
+            let word = if code == TypeCode::Numeric { word? } else { json.as_str()? };
+            let fits = match code {
+                TypeCode::Numeric => {
+                    is_decimal(word) || of.annotation == TypeAnnotation::PgNumeric && word == "NaN"
+                }
+                TypeCode::Date => is_date(word),
+                TypeCode::Uuid => is_uuid(word),
+                _ => is_interval(word),
+            };
+            (fits && !raw.contains('\\')).then(|| Plain::Text(word.to_owned()))
         }
-        TypeCode::Numeric => Some(Plain::Text(word?.to_owned())),
         TypeCode::Json => Some(Plain::Text(json.as_str().unwrap_or(raw).to_owned())),
         TypeCode::Bytes | TypeCode::Proto => decode_base64(json.as_str()?).map(Plain::Bytes),
-        TypeCode::Array | TypeCode::Struct | TypeCode::Unspecified => None,
+        _ => None,
     }
+}
+
+/// Types whose text has a form.
+fn is_formed(code: TypeCode) -> bool {
+    matches!(code, TypeCode::Numeric | TypeCode::Date | TypeCode::Uuid | TypeCode::Interval)
+}
+
+fn all_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+fn is_decimal(word: &str) -> bool {
+    let (mantissa, exponent) = word.split_once(['e', 'E']).unwrap_or((word, "0"));
+    let mut parts = mantissa.strip_prefix('-').unwrap_or(mantissa).split('.');
+    let whole = parts.next().is_some_and(all_digits);
+    let fraction = parts.next().is_none_or(all_digits);
+    whole
+        && fraction
+        && parts.next().is_none()
+        && all_digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent))
+}
+
+fn is_date(word: &str) -> bool {
+    let midnight = format!("{word:0>10}T00:00:00Z");
+    midnight.len() == 20 && !word.starts_with('-') && midnight.parse::<Timestamp>().is_ok()
+}
+
+fn is_uuid(word: &str) -> bool {
+    let groups: Vec<usize> = word.split('-').map(str::len).collect();
+    groups == [8, 4, 4, 4, 12] && word.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+fn is_interval(word: &str) -> bool {
+    let Some(body) = word.strip_prefix('P') else { return false };
+    let (date, time) = body.split_once('T').map_or((body, None), |(date, time)| (date, Some(time)));
+    let in_order = |part: &str, units: &str| {
+        let mut least = 0;
+        part.split_inclusive(|letter: char| letter.is_ascii_alphabetic()).all(|piece| {
+            let Some((number, unit)) = piece.split_at_checked(piece.len() - 1) else { return false };
+            let Some(place) = units.find(unit) else { return false };
+            let number = number.strip_prefix('-').unwrap_or(number);
+            let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+            let fits = all_digits(whole) && all_digits(fraction) && (unit == "S" || !number.contains('.'));
+            let fits = fits && place >= least;
+            least = place + 1;
+            fits
+        })
+    };
+    !body.is_empty()
+        && in_order(date, "YMWD")
+        && time.is_none_or(|time| !time.is_empty() && in_order(time, "HMS"))
 }
 
 fn decode_integer(word: &str) -> Option<Plain> {

@@ -1,7 +1,9 @@
 //! One change in canonical form: a line of JSON that is the same in every language.
 //!
 //! Keys sorted; 64-bit integers as decimal strings, floats as the 16 hexadecimal digits of their
-//! IEEE bits, bytes as base64, timestamps with nine fraction digits, everything else as its text.
+//! IEEE bits, bytes as base64, timestamps with nine fraction digits, everything else as its text. JSON
+//! text that stands in for a value is `{"json":text}`: no typed value is an object.
+//! `docs/canonical.md` is its definition.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -10,6 +12,8 @@ use super::{Cells, Mod, OtherPlace, Record, Value};
 use crate::base64;
 use crate::envelope::Columns;
 use crate::error::Result;
+
+const NAN_BITS: u64 = 0x7FF8_0000_0000_0000;
 
 /// The canonical line of a change with typed values.
 pub fn canonical(record: &Record<'_>, change: &Mod<'_>, columns: &Columns) -> Result<String> {
@@ -66,9 +70,16 @@ fn value(line: &mut String, value: &Value<'_>) -> Result<()> {
             let _ = write!(line, "\"{number}\"");
         }
         Value::Float64(number) => {
-            let _ = write!(line, "\"{:016x}\"", number.to_bits());
+            // Not every language keeps the bits of a NaN apart, so all are written as one.
+            let bits = if number.is_nan() { NAN_BITS } else { number.to_bits() };
+            let _ = write!(line, "\"{bits:016x}\"");
         }
-        Value::Text(text) | Value::Json(text) => string(line, text),
+        Value::Text(text) => string(line, text),
+        Value::Json(text) => {
+            line.push_str("{\"json\":");
+            string(line, text);
+            line.push('}');
+        }
         Value::Bytes(bytes) => {
             line.push('"');
             base64::encode_into(bytes, line);

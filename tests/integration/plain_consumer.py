@@ -3,7 +3,7 @@
     python plain_consumer.py envelope.capnp tcp://127.0.0.1:5560 [topic]
 
 prints one line of JSON a change. It looks at changes only; a consumer that must know what it missed
-follows header.sequence per (topic, partition, epoch, incarnation) and the ticks as well.
+follows header.sequence per (topic, partition, epoch, incarnation, output) and the ticks as well.
 """
 
 from __future__ import annotations

@@ -1,0 +1,124 @@
+"""What memory a pipeline takes: bounded by settings, not by how much or how many have passed through it.
+
+Each in a process of its own, whose peak nothing else has raised.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parents[1]
+COMMON = """
+import resource, sys, time
+import zmq
+from support.raw_records import ID, Column, messages, record
+from spanwire._core import Output, Pipeline, Timestamp
+
+START = Timestamp.parse("2020-01-01T00:00:00Z")
+ANY = ["tcp://127.0.0.1:*"]
+
+def rows(number, columns=(ID,), new="{}", at="2026-11-23T10:00:00Z"):
+    return messages(record("googlesql", at, [('{"Id":"1"}', new, "{}")], columns, sequence=f"{number:08d}"))
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def partition(pipeline, name):
+    return pipeline.partition(name, dialect="googlesql", epoch=1, start=START)
+"""
+
+
+def grown(scenario: str) -> int:
+    """KiB by which the peak grew in the second part of a scenario, which prints it."""
+    paths = os.pathsep.join([str(TESTS), *filter(None, sys.path)])
+    done = subprocess.run(
+        [sys.executable, "-c", COMMON + textwrap.dedent(scenario)],
+        env={**os.environ, "PYTHONPATH": paths},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_partitions_that_came_and_went_leave_nothing_behind() -> None:
+    """Thousands of partitions, each with records of its own, ended: what they took is given back."""
+    kib = grown(
+        """
+        def pass_through(pipeline, first, many):
+            for start in range(first, first + many, 100):
+                opened = [partition(pipeline, f"token {n}") for n in range(start, start + 100)]
+                for one in opened:
+                    one.push(rows(0))
+                    one.finish()
+                while not all(one.finished for one in opened):
+                    time.sleep(0.002)
+
+        with Pipeline("d", "s", [Output("pub", ANY)], options={"tick_ms": 10}) as pipeline:
+            pass_through(pipeline, 0, 1_000)
+            before = peak()
+            pass_through(pipeline, 1_000, 12_000)
+            print(peak() - before)
+        """
+    )
+    # A partition takes 5 KiB while it lives: 12,000 would be 60 MiB. Up to 32 MiB of buffers are kept.
+    assert kib < 45_000
+
+
+@pytest.mark.parametrize("kind", ["pub", "push"])
+def test_an_output_that_takes_nothing_costs_no_more_than_its_queues(kind: str) -> None:
+    """75 MB before a peer that does not read (pub), or that is not there and may be set aside (push)."""
+    kib = grown(
+        f"""
+        options = {{"queue_bytes": 1 << 20, "high_water_mark": 8, "linger_ms": 0}}
+        on_full = "detach" if {kind!r} == "push" else "block"
+        with Pipeline("d", "s", [Output({kind!r}, ANY, on_full=on_full, options=options)]) as pipeline:
+            silent = zmq.Context.instance().socket(zmq.SUB)
+            if {kind!r} == "pub":
+                silent.rcvhwm = 8
+                silent.subscribe(b"")
+                silent.connect(pipeline.endpoints[0][0])
+            one = partition(pipeline, "token")
+            columns = [ID, Column("S", {{"code": "STRING"}})]
+            text = '{{"S":"' + "x" * 250_000 + '"}}'
+            for number in range(30):
+                one.push(rows(number, columns, text))
+            before = peak()
+            for number in range(30, 330):
+                one.push(rows(number, columns, text))
+            print(peak() - before)
+            silent.close(0)
+        """
+    )
+    assert kib < 20_000
+
+
+def test_schemas_without_end_do_not_pile_up() -> None:
+    """With NEW_VALUES each set of written columns is a shape of its own: the oldest are forgotten."""
+    kib = grown(
+        """
+        with Pipeline("d", "s", [Output("pub", ANY)], options={"tick_ms": 10}) as pipeline:
+            one = partition(pipeline, "token")
+
+            def shapes(first, many):
+                for number in range(first, first + many):
+                    columns = [ID, Column(f"column {number}", {"code": "STRING"})]
+                    seconds = f"2026-11-23T{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z"
+                    one.push(rows(0, columns, at=seconds))
+
+            shapes(0, 18_000)
+            before = peak()
+            shapes(18_000, 10_000)
+            print(peak() - before)
+        """
+    )
+    # A shape takes more than a KiB.
+    assert kib < 6_000
