@@ -33,9 +33,13 @@ impl<'a> Members<'a> {
         serde_json::from_str(value.get()).ok()
     }
 
-    /// The last of a name counts.
-    fn get(&self, name: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(key, _)| key == name).map(|(_, value)| *value)
+    /// The last of a name counts, and all must be what is expected.
+    fn take<T>(&self, name: &str, read: impl Fn(&'a RawValue) -> Option<T>) -> Option<Option<T>> {
+        let mut last = None;
+        for (_, value) in self.0.iter().filter(|(key, _)| key == name) {
+            last = Some(read(value)?);
+        }
+        Some(last)
     }
 }
 
@@ -53,7 +57,9 @@ fn records(row: &RawValue) -> Option<Vec<Json>> {
         }
         found.push(match kind.as_str() {
             "data_change_record" => data_change(record)?,
-            "heartbeat_record" => json!({ "heartbeat": timestamp(Members::of(record)?.get("timestamp")?)? }),
+            "heartbeat_record" => {
+                json!({ "heartbeat": Members::of(record)?.take("timestamp", timestamp)?? })
+            }
             "child_partitions_record" => child_partitions(record)?,
             _ => return None,
         });
@@ -63,62 +69,73 @@ fn records(row: &RawValue) -> Option<Vec<Json>> {
 
 fn data_change(record: &RawValue) -> Option<Json> {
     let fields = Members::of(record)?;
-    let mod_type = text(fields.get("mod_type")?)?;
-    let capture = text(fields.get("value_capture_type")?)?;
-    if !["INSERT", "UPDATE", "DELETE"].contains(&mod_type.as_str())
-        || !["OLD_AND_NEW_VALUES", "NEW_ROW", "NEW_VALUES", "NEW_ROW_AND_OLD_VALUES"]
-            .contains(&capture.as_str())
-    {
-        return None;
-    }
     Some(json!({
-        "commit": timestamp(fields.get("commit_timestamp")?)?, "sequence": text(fields.get("record_sequence")?)?,
-        "transaction": text(fields.get("server_transaction_id")?)?,
-        "last": boolean(fields.get("is_last_record_in_transaction_in_partition")?)?,
-        "table": text(fields.get("table_name")?)?, "columns": columns(fields.get("column_types")?),
-        "mods": list(fields.get("mods")?)?.into_iter().map(row_change).collect::<Option<Vec<_>>>()?,
-        "mod_type": mod_type, "capture": capture, "records": count(fields.get("number_of_records_in_transaction")?)?,
-        "partitions": count(fields.get("number_of_partitions_in_transaction")?)?,
-        "tag": match fields.get("transaction_tag") { Some(tag) => text(tag)?, None => String::new() },
-        "system": match fields.get("is_system_transaction") { Some(value) => boolean(value)?, None => false },
+        "commit": fields.take("commit_timestamp", timestamp)??, "sequence": fields.take("record_sequence", text)??,
+        "transaction": fields.take("server_transaction_id", text)??,
+        "last": fields.take("is_last_record_in_transaction_in_partition", boolean)??,
+        "table": fields.take("table_name", text)??, "columns": columns(fields.take("column_types", Some)??),
+        "mods": fields.take("mods", mods)??,
+        "mod_type": fields.take("mod_type", |value| one_of(value, &["INSERT", "UPDATE", "DELETE"]))??,
+        "capture": fields.take("value_capture_type", |value| {
+            one_of(value, &["OLD_AND_NEW_VALUES", "NEW_ROW", "NEW_VALUES", "NEW_ROW_AND_OLD_VALUES"])
+        })??,
+        "records": fields.take("number_of_records_in_transaction", count)??,
+        "partitions": fields.take("number_of_partitions_in_transaction", count)??,
+        "tag": fields.take("transaction_tag", text)?.unwrap_or_default(),
+        "system": fields.take("is_system_transaction", boolean)?.unwrap_or_default(),
     }))
 }
 
+fn one_of(value: &RawValue, names: &[&str]) -> Option<String> {
+    text(value).filter(|name| names.contains(&name.as_str()))
+}
+
 fn columns(value: &RawValue) -> Option<Vec<Json>> {
+    let is_type = |value: &RawValue| {
+        read_type(&text(value).unwrap_or_else(|| value.get().to_owned())).is_ok().then_some(())
+    };
     let column = |column: &RawValue| {
         let fields = Members::of(column)?;
-        let of_type = fields.get("type")?;
-        read_type(&text(of_type).unwrap_or_else(|| of_type.get().to_owned())).ok()?;
-        let name = text(fields.get("name")?)?;
-        Some(json!([name, boolean(fields.get("is_primary_key")?)?, count(fields.get("ordinal_position")?)?]))
+        fields.take("type", is_type)??;
+        let is_primary_key = fields.take("is_primary_key", boolean)??;
+        Some(json!([fields.take("name", text)??, is_primary_key, fields.take("ordinal_position", count)??]))
     };
     list(value)?.into_iter().map(column).collect()
 }
 
-fn row_change(value: &RawValue) -> Option<Json> {
-    let fields = Members::of(value)?;
-    let object = |name| match fields.get(name).map(RawValue::get) {
-        None | Some("null") => Some("{}"),
-        Some(text) if text.starts_with('{') => Some(text),
-        Some(_) => None,
+fn mods(value: &RawValue) -> Option<Vec<Json>> {
+    let each = |value: &RawValue| {
+        let fields = Members::of(value)?;
+        let object = |name| Some(fields.take(name, object)?.unwrap_or("{}"));
+        Some(json!([object("keys")?, object("new_values")?, object("old_values")?]))
     };
-    Some(json!([object("keys")?, object("new_values")?, object("old_values")?]))
+    list(value)?.into_iter().map(each).collect()
+}
+
+fn object(value: &RawValue) -> Option<&str> {
+    match value.get() {
+        "null" => Some("{}"),
+        text if text.starts_with('{') => Some(text),
+        _ => None,
+    }
 }
 
 fn child_partitions(record: &RawValue) -> Option<Json> {
     let fields = Members::of(record)?;
     let child = |child: &RawValue| {
         let fields = Members::of(child)?;
-        let parents = match fields.get("parent_partition_tokens") {
-            Some(parents) => present(parents)?.into_iter().map(text).collect::<Option<Vec<_>>>()?,
-            None => Vec::new(),
-        };
-        Some(json!([text(fields.get("token")?)?, parents]))
+        let parents = fields.take("parent_partition_tokens", texts)?.unwrap_or_default();
+        Some(json!([fields.take("token", text)??, parents]))
     };
+    let children = |value| present(value)?.into_iter().map(child).collect::<Option<Vec<_>>>();
     Some(json!({
-        "children": present(fields.get("child_partitions")?)?.into_iter().map(child).collect::<Option<Vec<_>>>()?,
-        "sequence": text(fields.get("record_sequence")?)?, "start": timestamp(fields.get("start_timestamp")?)?,
+        "children": fields.take("child_partitions", children)??,
+        "sequence": fields.take("record_sequence", text)??, "start": fields.take("start_timestamp", timestamp)??,
     }))
+}
+
+fn texts(value: &RawValue) -> Option<Vec<String>> {
+    present(value)?.into_iter().map(text).collect()
 }
 
 fn list(value: &RawValue) -> Option<Vec<&RawValue>> {
