@@ -54,4 +54,6 @@ def show(columns: Any, record: Any) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: consume.py ENDPOINT TOPIC, such as: tcp://127.0.0.1:5560 shop/all_tables/")
     main(*sys.argv[1:])

@@ -224,6 +224,25 @@ def test_10_a_range_that_is_gone_is_named(mode: str, tmp_path: Path) -> None:
         store.close()
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_10_a_resumed_query_that_is_too_old_is_asked_afresh(mode: str, tmp_path: Path) -> None:
+    """It began before the retention period, as one that lives long does; what was seen last did not."""
+    with (
+        simulated(mode, Fault("expired", 0, query=2), partitions=1, resume_every=1) as simulator,
+        Relay(settings(simulator, tmp_path)) as relay,
+        Listener(relay.endpoints[0][0]) as listener,
+    ):
+        reading(relay, 1)
+        simulator.workload(WorkloadConfig(changes=20))
+        listener.wait_for(20)
+        for one in relay._keeper._running.values():  # type: ignore[union-attr]
+            one.reader.interrupt()
+        eventually(lambda: len(simulator.struck) == 1)
+        simulator.workload(WorkloadConfig(changes=20))
+        arrived(simulator, listener)
+        assert relay.problems() == []
+
+
 @pytest.mark.parametrize("dialect", ["googlesql", "postgresql"])
 @pytest.mark.parametrize("mode", MODES)
 def test_12_tables_of_every_kind_are_carried(mode: str, dialect: Any, tmp_path: Path) -> None:

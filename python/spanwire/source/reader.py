@@ -13,6 +13,7 @@ from spanwire._core import Partition, Pushed, Timestamp
 from spanwire.errors import (
     ClosedError,
     CorruptError,
+    RetentionExpired,
     SourceError,
     SpanwireError,
     UnavailableError,
@@ -296,8 +297,9 @@ class Reader:
         """The query to go on with; raises the failure where trying again does not help."""
         partition = self._job.partition
         if not failure.retryable:
-            # A resume token may be refused for its age alone; reading afresh shows what is true.
-            if query.resume_token and type(failure) is SourceError:
+            # A resume token may be refused for its age alone, or for that of the query it belongs to;
+            # reading afresh from what was seen last shows what is true.
+            if query.resume_token and type(failure) in (SourceError, RetentionExpired):
                 return self._query(partition.restart())
             raise failure
         if failure.fields.get("session_lost"):

@@ -15,7 +15,7 @@ use spanwire_core::choose::Choice;
 use spanwire_core::envelope::{Values, read};
 use spanwire_core::error::Error;
 use spanwire_core::output::socket::{Receiver, Socket};
-use spanwire_core::output::{Context, Kind, OutputSettings};
+use spanwire_core::output::{Context, Flush, Kind, OutputSettings};
 use spanwire_core::pipeline::{Batch, Lane, Partition, PartitionSettings, Pipeline, Pushed, Settings};
 use spanwire_core::wire::Shape;
 
@@ -83,8 +83,12 @@ fn pull(pipeline: &Pipeline) -> Socket {
 }
 
 fn partition(pipeline: &Pipeline) -> Arc<Partition> {
+    named(pipeline, "p")
+}
+
+fn named(pipeline: &Pipeline, token: &str) -> Arc<Partition> {
     let settings = PartitionSettings {
-        token: "p".into(),
+        token: token.into(),
         shape: Shape::ChangeStreamRecord,
         epoch: 1,
         start: second(0),
@@ -152,6 +156,27 @@ fn while_it_pauses_it_takes_nothing_and_does_not_end() {
     assert_eq!((pushed.paused, pushed.changes), (false, 0));
     partition.finish(Some(second(9))).unwrap();
     assert_eq!(partition.proceed().unwrap_err(), Error::Closed);
+}
+
+/// A sender that has been busy for long takes what is open ahead of its queue. What a partition has
+/// behind a pause may be newer changes of keys whose older ones another partition has queued.
+#[test]
+fn what_lies_behind_a_pause_overtakes_nothing_that_was_queued() {
+    let pipeline = pipeline(); // PUSH without a peer: what is queued stays
+    let (source, destination) = (named(&pipeline, "source"), named(&pipeline, "destination"));
+    assert!(
+        destination.push(&[of(&[partition_event(3, "destination", &["source"], &[])], b"")]).unwrap().paused
+    );
+    let moved_out = partition_event(3, "source", &[], &["destination"]);
+    assert!(source.push(&[of(&[change(1, "t", 1), moved_out], b"")]).unwrap().paused);
+    assert!(!destination.proceed().unwrap().paused);
+    destination.push(&[of(&[change(4, "t", 4)], b"")]).unwrap();
+    let mut taken = Vec::new();
+    destination.flush(0, &mut taken);
+    assert!(taken.is_empty(), "it went ahead of the source's change");
+
+    let mut rig = Rig { pull: pull(&pipeline), pipeline };
+    assert_eq!(rig.received(2), [1, 4]);
 }
 
 #[test]
