@@ -54,6 +54,6 @@ def show(columns: Any, record: Any) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
-        sys.exit("usage: consume.py ENDPOINT TOPIC, such as: tcp://127.0.0.1:5560 shop/all_tables/")
+    if len(sys.argv) != 4:
+        sys.exit("usage: consume.py SCHEMA ENDPOINT TOPIC: envelope.capnp tcp://127.0.0.1:5560 shop/all/")
     main(*sys.argv[1:])
