@@ -11,7 +11,7 @@ use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
-use crate::errors::{detached, raise};
+use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
@@ -24,7 +24,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -33,6 +33,7 @@ impl Pipeline {
         topic: &str,
         on_undecodable: &str,
         on_misfit: &str,
+        replay_endpoints: Vec<String>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -58,6 +59,7 @@ impl Pipeline {
             on_undecodable,
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
+            replay_endpoints,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -96,6 +98,11 @@ impl Pipeline {
         let shape = shape(py, dialect, mode)?;
         let settings = PartitionSettings { token, shape, epoch, start: start.0, resumed, parents };
         detached(py, || self.0.partition(settings)).map(Partition)
+    }
+
+    /// Have each sender of an output tell every head in a tick, at once.
+    fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.0.tell(output).or_raise(py)
     }
 
     /// Counters: see docs/metrics.md.

@@ -18,6 +18,10 @@ use crate::error::{Error, Result};
 /// that takes something again is noticed at once.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What is urgent is told so long after the last tick at the earliest, where no message waits for it: when
+/// many partitions are opened one after the other, few ticks tell them all.
+const URGENT: Duration = Duration::from_millis(10);
+
 /// What the thread owns.
 pub(super) struct Worker {
     pub index: usize,
@@ -28,6 +32,8 @@ pub(super) struct Worker {
     pub tick: Duration,
     /// Whether ticks go out.
     pub ticks: bool,
+    /// When the last one did.
+    pub ticked: Instant,
 }
 
 impl Worker {
@@ -53,9 +59,10 @@ impl Worker {
         let mut chunk = Vec::new();
         let mut out = Vec::new();
         let mut returned = Returned::default();
-        let mut due = Instant::now() + self.tick;
+        self.ticked = Instant::now();
         loop {
-            match queue.next(&mut chunk, &mut returned, due) {
+            let wait = if self.companion.is_urgent() { URGENT.min(self.tick) } else { self.tick };
+            match queue.next(&mut chunk, &mut returned, self.ticked + wait) {
                 Next::Items => {
                     for item in chunk.drain(..) {
                         self.item(queue, item, &mut returned)?;
@@ -69,14 +76,9 @@ impl Worker {
                         }
                     }
                 }
-                Next::Tick => {
-                    self.tell(queue, &mut out)?;
-                    due = Instant::now() + self.tick;
-                }
-                Next::Closed => {
-                    // The last one, so that a tail which is lost is noticed too.
-                    return self.tell(queue, &mut out);
-                }
+                Next::Tick => self.tell(queue)?,
+                // The last one, so that a tail which is lost is noticed too.
+                Next::Closed => return self.tell(queue),
             }
         }
     }
@@ -89,7 +91,10 @@ impl Worker {
                 returned.bytes += bytes;
                 queue.handed_over();
             }
-            Item::Mark(mark) => self.companion.reached(&mark),
+            Item::Mark(mark) => {
+                self.companion.reached(&mark);
+                queue.handed_over();
+            }
             Item::Skipped(flow) => {
                 if let Some(message) = queue.take_skipped(flow) {
                     self.companion.skipped(&message);
@@ -99,9 +104,11 @@ impl Worker {
         Ok(())
     }
 
-    fn tell(&mut self, queue: &Queue, out: &mut Vec<Message>) -> Result<()> {
-        self.companion.tick(out);
-        for message in out.drain(..).filter(|_| self.ticks) {
+    fn tell(&mut self, queue: &Queue) -> Result<()> {
+        let mut out = Vec::new();
+        self.companion.tick(&mut out);
+        self.ticked = Instant::now();
+        for message in out.into_iter().filter(|_| self.ticks) {
             let mut outgoing = self.prepare(message)?;
             // PUB takes everything. Were it not so, a tick is no reason to wait.
             if self.socket.try_send(&mut outgoing)? {
@@ -114,6 +121,9 @@ impl Worker {
 
     /// Hands a message over, and says how many bytes it was. Waits while the socket takes nothing.
     fn send(&mut self, queue: &Queue, message: Message) -> Result<u64> {
+        if self.companion.is_urgent() {
+            self.tell(queue)?;
+        }
         let mut outgoing = self.prepare(message)?;
         if !self.socket.try_send(&mut outgoing)? {
             self.wait_and_send(queue, &mut outgoing)?;

@@ -26,7 +26,10 @@ pub enum Told {
 }
 
 /// Writes down what it is told. A mark is a `u32`.
-pub struct Notes(Arc<Mutex<Vec<Told>>>);
+pub struct Notes(Arc<Mutex<Vec<Told>>>, bool);
+
+/// A mark that is told soon.
+pub const URGENT: u32 = 1_000_001;
 
 impl Companion for Notes {
     fn sent(&mut self, message: &Message) {
@@ -38,11 +41,18 @@ impl Companion for Notes {
     }
 
     fn reached(&mut self, mark: &Mark) {
-        self.0.lock().unwrap().push(Told::Reached(*mark.downcast_ref().unwrap()));
+        let mark = *mark.downcast_ref().unwrap();
+        self.0.lock().unwrap().push(Told::Reached(mark));
+        self.1 |= mark == URGENT;
+    }
+
+    fn is_urgent(&self) -> bool {
+        self.1
     }
 
     fn tick(&mut self, out: &mut Vec<Message>) {
         self.0.lock().unwrap().push(Told::Tick);
+        self.1 = false;
         out.push(Message { topic: Arc::from(TICK_TOPIC), changes: 0, ..message(u64::MAX, 0, b"tick") });
     }
 }
@@ -68,7 +78,7 @@ impl Rig {
         let context = Arc::new(Context::new(1)?);
         let pool = Arc::new(Pool::default());
         let notes = Arc::new(Mutex::new(Vec::new()));
-        let companion = |_| -> Box<dyn Companion> { Box::new(Notes(Arc::clone(&notes))) };
+        let companion = |_| -> Box<dyn Companion> { Box::new(Notes(Arc::clone(&notes), false)) };
         let output = Output::bind(&context, settings, 0, tick, &pool, &companion, stamp)?;
         Ok(Self { output, context, pool, notes })
     }
