@@ -90,6 +90,10 @@ impl Sender {
         self.queue.drain(timeout)
     }
 
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
+    }
+
     pub(super) fn stop(&self) {
         self.queue.close(None);
     }

@@ -8,7 +8,7 @@ use spanwire_core::change::Timestamp;
 use spanwire_core::output::socket::{Receiver, Socket};
 use spanwire_core::output::{
     Companion, Confirm, Context, Enqueued, Format, Kept, Kind, Mark, Message, OnFull, Origin, Output,
-    OutputSettings, Pool, Ring, Room,
+    OutputSettings, Pool, Ring, Room, Wire,
 };
 
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
@@ -95,7 +95,15 @@ impl Rig {
         let companion = |_| -> Box<dyn Companion> {
             Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed), urgent: false })
         };
-        let output = Output::bind(&context, settings, 0, tick, &pool, &companion, &FORMAT)?;
+        let output = Output::bind(
+            &context,
+            settings,
+            0,
+            tick,
+            &pool,
+            &companion,
+            &Wire { format: FORMAT, feed: None },
+        )?;
         Ok(Self { output, context, pool, notes, confirmed })
     }
 
