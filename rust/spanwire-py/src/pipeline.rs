@@ -1,20 +1,23 @@
 //! `Pipeline`: bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
+use spanwire_core::output::FeedStats;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
 use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
+use crate::ring::Ring;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -24,7 +27,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), stream_id=None, options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -34,6 +37,7 @@ impl Pipeline {
         on_undecodable: &str,
         on_misfit: &str,
         replay_endpoints: Vec<String>,
+        stream_id: Option<&[u8]>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -52,6 +56,10 @@ impl Pipeline {
                 return Err(raise(py, &Error::Config { setting: "on_misfit", what }));
             }
         };
+        let stream_id = stream_id.map(<[u8; 16]>::try_from).transpose().map_err(|_| {
+            let what = "must be 16 bytes: the first of SHA-256 of the stream's resource path".to_owned();
+            raise(py, &Error::Config { setting: "stream_id", what })
+        })?;
         let mut settings = Settings {
             database,
             stream,
@@ -60,6 +68,7 @@ impl Pipeline {
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
             replay_endpoints,
+            stream_id,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -100,6 +109,18 @@ impl Pipeline {
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 
+    /// What an output keeps of what it has handed over.
+    fn ring(&self, py: Python<'_>, output: usize) -> PyResult<Ring> {
+        let Some(found) = self.0.outputs().nth(output) else {
+            let outputs = self.0.outputs().count();
+            return Err(PyIndexError::new_err(format!("output {output} of {outputs}")));
+        };
+        found.ring().map(|ring| Ring(Arc::clone(ring))).ok_or_else(|| {
+            let what = format!("output {output} keeps no messages: give it more than 0");
+            raise(py, &Error::Config { setting: "ring_bytes", what })
+        })
+    }
+
     /// Have each sender of an output tell every head in a tick, at once.
     fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
         self.0.tell(output).or_raise(py)
@@ -133,6 +154,16 @@ impl Pipeline {
             outputs.append(senders)?;
         }
         dict.set_item("outputs", outputs)?;
+        let rings = PyList::empty(py);
+        for output in self.0.outputs() {
+            rings.append(output.ring().map(|ring| ring_stats(py, ring)).transpose()?)?;
+        }
+        dict.set_item("rings", rings)?;
+        let feeds = PyList::empty(py);
+        for output in self.0.outputs() {
+            feeds.append(output.feed_stats().map(|stats| feed_stats(py, &stats)).transpose()?)?;
+        }
+        dict.set_item("feeds", feeds)?;
         Ok(dict)
     }
 
@@ -161,6 +192,36 @@ impl Pipeline {
     ) {
         self.close(py);
     }
+}
+
+fn ring_stats<'py>(py: Python<'py>, ring: &spanwire_core::output::Ring) -> PyResult<Bound<'py, PyDict>> {
+    let stats = ring.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("max_bytes", stats.max_bytes)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("flows", stats.flows)?;
+    dict.set_item("oldest", stats.oldest.map(Timestamp))?;
+    Ok(dict)
+}
+
+fn feed_stats<'py>(py: Python<'py>, stats: &FeedStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("peers", stats.peers)?;
+    dict.set_item("exchanges", stats.exchanges)?;
+    dict.set_item("requests", stats.requests)?;
+    dict.set_item("silent", stats.silent)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("credit_waits", stats.credit_waits)?;
+    dict.set_item("full", stats.full)?;
+    dict.set_item("missed", stats.missed)?;
+    let refused = PyDict::new(py);
+    for (reason, count) in &stats.refused {
+        refused.set_item(reason, count)?;
+    }
+    dict.set_item("refused", refused)?;
+    Ok(dict)
 }
 
 fn sender_stats<'py>(

@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use crate::change::Timestamp;
 use crate::envelope::{self, Header, Kind, PartitionState, Tick};
 use crate::output;
-use crate::output::{Companion, Message};
+use crate::output::{Companion, Confirm, Message};
 
 use super::mark::{Asked, Mark, What};
 
@@ -162,7 +162,6 @@ impl Heads {
             self.newest = self.newest.max(progress.position);
         }
         self.urgent |= !matches!(mark.what, What::Position(_) | What::Paused { .. });
-        mark.reached(self.identity.number);
     }
 
     /// Of all flows, or of those that moved since the last tick.
@@ -252,6 +251,15 @@ impl Companion for Heads {
             asked.reached();
             self.asked = true;
         }
+    }
+
+    fn confirm(&self) -> Confirm {
+        let sender = self.identity.number;
+        Arc::new(move |mark| {
+            if let Some(mark) = mark.downcast_ref::<Mark>() {
+                mark.reached(sender);
+            }
+        })
     }
 
     fn is_urgent(&self) -> bool {

@@ -15,6 +15,7 @@ mod intake;
 mod mark;
 mod owned;
 mod partition;
+mod serving;
 mod settings;
 mod shapes;
 mod topic;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 use crate::choose::Choice;
 use crate::envelope;
 use crate::error::{Error, Result};
-use crate::output::{Context, Output, Pool};
+use crate::output::{Context, FeedSetup, Format, Origin, Output, Pool, Wire};
 
 pub use counters::Counters;
 pub use intake::Pushed;
@@ -38,6 +39,16 @@ pub use topic::DEFAULT as DEFAULT_TOPIC;
 use flow::Flow;
 use heads::{Heads, Identity};
 use mark::Asked;
+
+/// What outputs must know of headers.
+const FORMAT: Format = Format {
+    stamp: envelope::set_sent_at,
+    origin: |header| {
+        let header = envelope::Header::decode(header).ok()?;
+        Some(Origin { partition: header.partition, epoch: header.epoch })
+    },
+    last_commit: |header| Some(envelope::Header::decode(header).ok()?.last?.commit_timestamp),
+};
 
 /// Bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 #[derive(Debug)]
@@ -107,7 +118,7 @@ impl Pipeline {
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
             let endpoints = Arc::new(OnceLock::new());
-            let senders = lane.output.bind.len();
+            let senders = lane.output.senders();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
@@ -125,6 +136,9 @@ impl Pipeline {
                 let number = first_sender + sender;
                 Box::new(Heads::new(Identity { number, sender, name, ..identity.clone() }))
             };
+            let asked: Vec<Arc<Asked>> = (0..senders).map(|_| Arc::default()).collect();
+            let feed =
+                asked.first().map(|asked| feed_setup(index, incarnation, &settings, Arc::clone(asked)));
             let output = Output::bind(
                 &context,
                 &lane.output,
@@ -132,14 +146,13 @@ impl Pipeline {
                 settings.tick,
                 &pool,
                 &companion,
-                envelope::set_sent_at,
+                &Wire { format: FORMAT, feed },
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
             let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
             let template = template(lane)?;
             let settings = lane.clone();
-            let asked = output.senders().iter().map(|_| Arc::default()).collect();
             lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender, asked });
             first_sender += senders;
         }
@@ -220,6 +233,17 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// What an output of kind `feed` is told, whose one sender is asked by `asked`.
+fn feed_setup(output: u16, incarnation: u64, settings: &Settings, asked: Arc<Asked>) -> FeedSetup {
+    FeedSetup {
+        output,
+        incarnation,
+        stream: settings.stream_id,
+        codec: serving::CODEC,
+        ask_heads: Arc::new(move || asked.ask().then(|| Arc::clone(&asked) as _)),
     }
 }
 
