@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zmq
 from integration.relays import Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 
 from spanwire import replay
-from spanwire._core import Change, Timestamp
+from spanwire._core import Change, Message, Timestamp
 from spanwire.config import Config, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
@@ -71,6 +72,7 @@ def caught_up(relay: Relay, listener: Listener, simulator: Simulator) -> None:
 
 
 def between(changes: list[Change], after: Timestamp, until: Timestamp) -> list[str]:
+    """The canonical changes of a range."""
     return sorted(one.canonical() for one in changes if after < one.commit_timestamp <= until)
 
 
@@ -215,10 +217,6 @@ def test_an_unknown_topic_is_an_error_of_the_library() -> None:
 
 def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_path: Path) -> None:
     """A repair brings the very bytes that were published, in order; what never was is gone."""
-    import zmq
-
-    from spanwire._core import Message
-
     with Relay(settings(simulator, tmp_path)) as relay:
         socket = zmq.Context.instance().socket(zmq.SUB)
         socket.linger, socket.rcvhwm = 0, 0
@@ -289,6 +287,7 @@ def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
 
 
 def until_message(link: Link) -> list[Answer]:
+    """All answers up to the first message."""
     found: list[Answer] = []
     while not any(one.kind == "message" for one in found):
         assert link.socket.poll(WAIT_MS)
