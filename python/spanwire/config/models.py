@@ -268,7 +268,9 @@ class OutputConfig(Choice, Sockets):
         """Settings that say nothing for this kind of output."""
         if self.kind in _ONE_ENDPOINT and len(self.bind) > 1:
             yield f'bind: kind = "{self.kind}" has one endpoint, these are {len(self.bind)}; keep one of them'
-        for name in sorted(self.model_fields_set):
+        for name, field in OutputConfig.model_fields.items():
+            if name not in self.model_fields_set or getattr(self, name) == field.get_default():
+                continue  # a default that is written out changes nothing
             if self.kind == "replay" and name not in {"kind", "bind", *_REPLAY_ONLY}:
                 yield f'{name}: does not go with kind = "replay", which has none; leave it out'
             elif self.kind != "replay" and name in _REPLAY_ONLY:

@@ -16,6 +16,20 @@ from spanwire._core import decode_request
 from spanwire.errors import FormatError
 
 MAX_REQUEST_BYTES = 64 << 10
+REASONS = (
+    *(
+        "malformed",
+        "unknownKind",
+        "unknownOutput",
+        "unknownTopic",
+        "gone",
+        "future",
+        "otherStream",
+        "tooMany",
+    ),
+    *("busy", "neverSent", "outOfOrder", "tooLarge", "failed", "stopping", "notMember"),
+)
+"""Of a refusal, as in Reply.Reason of envelope.capnp."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +114,7 @@ class Exchanges:
         self._peers: dict[bytes, _Peer] = {}
         self.refused: Counter[str] = Counter()
         """Refusals, by reason."""
-        self.begun: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter(dict.fromkeys(kinds, 0))
         """Exchanges begun, by kind."""
 
     @property
