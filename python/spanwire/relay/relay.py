@@ -254,6 +254,7 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             "tick_ms": source.tick_ms,
             "max_record_bytes": source.max_record_bytes,
         },
+        replay_endpoints=replay_endpoints,
     )
 
 
