@@ -242,7 +242,14 @@ class Sockets(Section):
     @property
     def options(self) -> dict[str, int]:
         """The settings that are left to the core's defaults unless given."""
-        names = set(Sockets.model_fields) - {"kind", "bind", "values", "on_full", "connections", *_REPLAY_ONLY}
+        names = set(Sockets.model_fields) - {
+            "kind",
+            "bind",
+            "values",
+            "on_full",
+            "connections",
+            *_REPLAY_ONLY,
+        }
         given = self.model_dump(include=names, exclude_none=True)
         options = {name: int(value) for name, value in given.items()}
         if self.kind == "pub":
