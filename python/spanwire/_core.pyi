@@ -123,8 +123,8 @@ class Pipeline:
         stream_id: bytes | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in ticks.
-        `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, for ticks to
+        tell. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property

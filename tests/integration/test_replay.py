@@ -204,6 +204,47 @@ def ending(link: Link) -> Answer:
                 return answer
 
 
+def test_a_replay_goes_on_with_another_relay(simulator: Simulator, tmp_path: Path) -> None:
+    """The relay ends in the middle of it: the next one at that endpoint serves the rest, each change once."""
+    config = settings(simulator, tmp_path)
+    port = free_port()
+    config.output[1].bind[:] = [f"tcp://127.0.0.1:{port}"]
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 3)
+        began = Timestamp.now()
+        for _ in range(5):
+            simulator.workload(WorkloadConfig(changes=100))
+            time.sleep(0.3)
+        caught_up(relay, listener, simulator)
+        original = between(listener.changes, began, until := Timestamp.parse(relay.status()["watermark"]))
+        replayed = replay(relay.endpoints[1][0], after=began, until=until, rate=300)
+        again = [next(replayed) for _ in range(100)]
+    with Relay(config):
+        again += list(replayed)
+    assert sorted(one.canonical() for one in again) == original
+    assert len(again) > 300
+
+
+def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever asks for heads hears a complete tick behind it, without waiting for the next one."""
+    config = settings(simulator, tmp_path)
+    with Relay(config) as relay, Link(relay.endpoints[1][0]) as link:
+        heard = zmq.Context.instance().socket(zmq.SUB)
+        heard.linger = 0
+        heard.subscribe(b"")
+        heard.connect(relay.endpoints[0][0])
+        assert heard.poll(WAIT_MS)
+        link.ask("heads", stream=config.source.identity.id)
+        assert ending(link).kind == "done"
+        while True:
+            assert heard.poll(WAIT_MS)
+            message = Message.decode(heard.recv_multipart())
+            if message.kind == "tick" and message.tick()["complete"]:
+                break
+        assert message.tick()["relays"][0]["replay"] == relay.endpoints[1]
+        heard.close()
+
+
 def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
     """With the oldest timestamp that can still be had; never silence."""
     with pytest.raises(RetentionExpired) as caught:

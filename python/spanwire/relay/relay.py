@@ -255,6 +255,7 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             "max_record_bytes": source.max_record_bytes,
         },
         replay_endpoints=replay_endpoints,
+        stream_id=source.identity.id,
     )
 
 
