@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -24,11 +23,6 @@ class StreamIdentity:
             f"projects/{self.project}/instances/{self.instance}"
             f"/databases/{self.database}/changeStreams/{self.stream}"
         )
-
-    @property
-    def id(self) -> bytes:
-        """Its 16 bytes in requests: the beginning of SHA-256 of its resource path."""
-        return hashlib.sha256(str(self).encode()).digest()[:16]
 
 
 class State(StrEnum):

@@ -24,6 +24,7 @@ from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
 from spanwire.relay import Relay
+from spanwire.relay.answering import stream_id
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 
 WAIT_MS = 20_000
@@ -234,7 +235,7 @@ def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) 
         heard.subscribe(b"")
         heard.connect(relay.endpoints[0][0])
         assert heard.poll(WAIT_MS)
-        link.ask("heads", stream=config.source.identity.id)
+        link.ask("heads", stream=stream_id(config.source.identity))
         assert ending(link).kind == "done"
         while True:
             assert heard.poll(WAIT_MS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from spanwire._core import Pipeline, Ring, Timestamp
 from spanwire.config import Config, OutputConfig
 from spanwire.errors import ConfigError
+from spanwire.records import StreamIdentity
 from spanwire.relay.replays import Replays, Wanted, topics_of
 from spanwire.relay.rereading import Range
 from spanwire.router import Handler, Limits, Refusal, Router, Sending
@@ -18,6 +20,11 @@ _AT_ONCE = 16
 _MOST_SEQUENCES = 1_000_000
 _FUTURE_S = 60
 """So far ahead of the newest that is known a timestamp may lie: clocks differ."""
+
+
+def stream_id(identity: StreamIdentity) -> bytes:
+    """A stream as requests name it: the first 16 bytes of SHA-256 of its resource path."""
+    return hashlib.sha256(str(identity).encode()).digest()[:16]
 
 
 @dataclass(frozen=True)
@@ -36,7 +43,7 @@ class Answering:
     def __init__(self, config: Config, output: OutputConfig) -> None:
         """Bind. SocketError when the port is in use."""
         limits = Limits(peers=output.connections)
-        self._router = Router(output.bind, config.source.identity.id, {}, limits)
+        self._router = Router(output.bind, stream_id(config.source.identity), {}, limits)
         self._replays = Replays(config, at_once=output.max_replays, queued=output.queued_replays)
         self._started = False
 
