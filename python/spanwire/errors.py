@@ -12,7 +12,7 @@ SpanwireError
 │   └── FencedError        somebody else owns the partition under a newer epoch
 ├── SocketError        a ZeroMQ socket, e.g. a port in use
 ├── FormatError        a message that is not in spanwire's format
-├── RefusedError       a relay refused a request
+├── RefusedError       a relay refused what was asked of it
 ├── Gap                messages of a flow that did not arrive
 └── ClosedError        used after close
 
@@ -87,7 +87,7 @@ class FormatError(SpanwireError):
 
 
 class RefusedError(SpanwireError):
-    """A relay refused a request. Fields: `reason`, as in the schema's `Reply.Reason`."""
+    """A relay refused what was asked of it. Fields: `reason` (Reply.Reason of envelope.capnp), `endpoint`."""
 
 
 class Gap(SpanwireError):
