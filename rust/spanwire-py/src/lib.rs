@@ -19,6 +19,7 @@ mod output;
 mod partition;
 mod pipeline;
 mod records;
+mod table_rows;
 mod timestamp;
 mod untyped;
 mod values;
@@ -44,6 +45,8 @@ mod _core {
     use crate::pipeline::Pipeline;
     #[pymodule_export]
     use crate::records::{RecordReader, reassemble};
+    #[pymodule_export]
+    use crate::table_rows::TableRows;
     #[pymodule_export]
     use crate::timestamp::Timestamp;
     #[pymodule_export]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::change::Timestamp;
 use crate::dedup::Window;
-use crate::envelope::{Move, partition_hash};
+use crate::envelope::{Kind, Move, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Flush, Message, OnFull, Room};
 use crate::wire::{RecordReader, ResultSetReader, Shape};
@@ -84,6 +84,7 @@ pub struct Resume {
 impl Partition {
     pub(super) fn open(shared: Arc<Shared>, settings: PartitionSettings) -> Result<Arc<Self>> {
         let origin = Origin {
+            kind: Kind::Changes,
             incarnation: shared.incarnation,
             partition: partition_hash(&settings.token),
             epoch: settings.epoch,
@@ -380,7 +381,8 @@ impl Flush for Partition {
     }
 }
 
-fn now() -> Received {
+/// Now, on both clocks.
+pub(super) fn now() -> Received {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Received { at: Instant::now(), unix_nanos: i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX) }
 }
