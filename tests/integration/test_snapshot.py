@@ -35,7 +35,9 @@ def apply(tables: Tables, change: Change) -> None:
     if change.mod_type == "DELETE":
         del rows[key]
     else:
-        written = {name: repr(value) for name, value in {**change.keys, **change.new}.items()}  # NaN is no NaN
+        written = {
+            name: repr(value) for name, value in {**change.keys, **change.new}.items()
+        }  # NaN is no NaN
         rows[key] = {**rows.get(key, {}), **written}
 
 
@@ -44,7 +46,14 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
     """Splits, merges, moves, values cut at arbitrary places."""
     dialect, mode = request.param
     config = SimulatorConfig(
-        dialect=dialect, mode=mode, churn=60, chop=3, chunk_bytes=300, message_bytes=4000, resume_every=2, seed=9
+        dialect=dialect,
+        mode=mode,
+        churn=60,
+        chop=3,
+        chunk_bytes=300,
+        message_bytes=4000,
+        resume_every=2,
+        seed=9,
     )
     with Simulator(config) as one:
         yield one
@@ -101,6 +110,7 @@ def plain() -> Iterator[Simulator]:
 
 
 def whole(endpoint: str, **given: Any) -> list[str]:
+    """All rows, as canonical lines."""
     with snapshot(endpoint, **given) as rows:
         return sorted(row.canonical() for row in rows)
 
@@ -108,12 +118,16 @@ def whole(endpoint: str, **given: Any) -> list[str]:
 def content(lines: list[str]) -> set[str]:
     """Rows without their numbers, which another reading may give them otherwise."""
     rows = (json.loads(line) for line in lines)
-    return {json.dumps({name: row[name] for name in ("table", "keys", "new")}, sort_keys=True) for row in rows}
+    return {
+        json.dumps({name: row[name] for name in ("table", "keys", "new")}, sort_keys=True) for row in rows
+    }
 
 
 def test_one_timestamp_has_one_content_also_later(plain: Simulator, tmp_path: Path) -> None:
-    """The same rows whenever they are read, whatever was committed since; each once, each with a version of its
-    own; tables and topics choose among them."""
+    """The same rows whenever they are read, whatever was committed since; tables and topics choose.
+
+    Each comes once, with a version of its own.
+    """
     with Relay(settings(plain, tmp_path)) as relay:
         endpoint = relay.endpoints[1][0]
         with snapshot(endpoint) as first:
@@ -130,7 +144,7 @@ def test_one_timestamp_has_one_content_also_later(plain: Simulator, tmp_path: Pa
 
 
 def test_a_snapshot_that_was_cut_off_goes_on(plain: Simulator, tmp_path: Path) -> None:
-    """With what it said last: on another relay, at the same timestamp, without the parts that were finished."""
+    """On another relay, at the same timestamp, without the parts that were finished."""
     taken: list[str] = []
     with Relay(settings(plain, tmp_path)) as relay:
         with snapshot(relay.endpoints[1][0]) as complete:
@@ -258,7 +272,14 @@ def test_the_command(plain: Simulator, tmp_path: Path) -> None:
     """Lines on stdout, a summary on stderr; interrupted, it goes on from its file, which goes at the end."""
     kept = tmp_path / "progress"
     with Relay(settings(plain, tmp_path)) as relay:
-        command = [sys.executable, "-c", "from spanwire.cli import main; main()", "snapshot", relay.endpoints[1][0], "--json"]
+        command = [
+            sys.executable,
+            "-c",
+            "from spanwire.cli import main; main()",
+            "snapshot",
+            relay.endpoints[1][0],
+            "--json",
+        ]
         command += ["--resume", str(kept)]
         first = subprocess.Popen(command, stdout=subprocess.PIPE, bufsize=0)
         assert first.stdout is not None

@@ -53,8 +53,8 @@ def snapshot(
 ) -> None:
     """Print the rows of the tables that the stream watches, all as of one timestamp.
 
-    Each is a canonical JSON line, as an insert of the row would be. With --json a last line on stderr says how
-    many came, and as of when: the changes after that go on from there.
+    Each is a canonical JSON line, as an insert of the row would be. With --json a last line on stderr says
+    how many came, and as of when: the changes after that go on from there.
     """
     set_up_logs()
     kept = resume.read_text() if resume is not None and resume.exists() else ""
@@ -75,7 +75,13 @@ def snapshot(
         resume.unlink(missing_ok=True)
     if as_json:
         parts_done, parts = rows.parts
-        summary = {"rows": rows.rows, "at": str(rows.at), "done": rows.done, "parts_done": parts_done, "parts": parts}
+        summary = {
+            "rows": rows.rows,
+            "at": str(rows.at),
+            "done": rows.done,
+            "parts_done": parts_done,
+            "parts": parts,
+        }
         print_json(summary, err=True)
     if not rows.done:
         raise typer.Exit(1)
@@ -99,7 +105,9 @@ def _print(rows: Snapshot, stopped: object, resume: Path | None, *, show: bool) 
             typer.echo(row.canonical().encode())  # UTF-8, whatever the terminal's encoding is
             if rows.rows % _SHOWN_EVERY == 0:
                 done, total = rows.parts
-                progress.update(task, description=f"as of {rows.at}", completed=done, total=total, rows=rows.rows)
+                progress.update(
+                    task, description=f"as of {rows.at}", completed=done, total=total, rows=rows.rows
+                )
             if stopped():
                 break
         if rows.resume != kept:

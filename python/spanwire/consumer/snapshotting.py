@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +20,22 @@ _PASSING = ("busy", "tooMany", "stopping")
 """Refusals after which the same may be had a little later."""
 
 
-def snapshot(
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be had."""
+
+    tables: list[str]
+    """None takes all that the stream watches."""
+    topics: list[str]
+    """Beginnings of topics; none takes all."""
+    at: Timestamp | None
+    """None: now."""
+    resume: str
+    """What an earlier one said of where it was; empty: from the beginning."""
+    output: int
+
+
+def snapshot(  # noqa: PLR0913 - what a user may say of a snapshot
     endpoint: str,
     tables: str | Sequence[str] = (),
     *,
@@ -32,48 +48,40 @@ def snapshot(
     """The rows of tables as they were at one timestamp, each as its insert would have come.
 
     `endpoint`: where a relay's output of kind "replay" is bound. `tables`: such as "sales.orders"; none takes
-    all that the stream watches. `topics`: beginnings of topics; none takes all. `at`: now where not given; the
-    one that it came to be is `Snapshot.at`. All changes later than that make of these rows the tables as they
-    are later. `resume`: what an earlier one's `Snapshot.resume` said; then `tables` and `at` are its own.
-    `output`, `patience`: as for `replay`.
+    all that the stream watches. `topics`: beginnings of topics; none takes all. `at`: now where not given;
+    the one that it came to be is `Snapshot.at`. All changes later than that make of these rows the tables as
+    they are later. `resume`: what an earlier one's `Snapshot.resume` said; then `tables` and `at` are its
+    own. `output`, `patience`: as for `replay`.
 
         with snapshot("tcp://127.0.0.1:5570", "orders") as rows:
             for row in rows:
                 put(row.keys, row.new)
         # goes on with the changes after rows.at
 
-    Rows come in no order, and over a broken connection or a long pause some may come again, the same. Iteration
-    raises RetentionExpired where the database keeps no versions that old any more, and RefusedError for what
-    the relay refuses otherwise. ConfigError: an endpoint or timestamp that cannot be one.
+    Rows come in no order, and over a broken connection or a long pause some may come again, the same.
+    Iteration raises RetentionExpired where the database keeps no versions that old any more, and
+    RefusedError for what the relay refuses otherwise. ConfigError: an endpoint or timestamp that cannot be
+    one.
     """
     return Snapshot(
         Link(endpoint),
-        [tables] if isinstance(tables, str) else list(tables),
-        [topics] if isinstance(topics, str) else list(topics),
-        _timestamp(at),
-        resume=resume,
-        output=output,
-        patience=patience,
+        Wanted(
+            [tables] if isinstance(tables, str) else list(tables),
+            [topics] if isinstance(topics, str) else list(topics),
+            _timestamp(at),
+            resume,
+            output,
+        ),
+        patience,
     )
 
 
 class Snapshot:
     """A snapshot on its way. Iterable once; a context manager."""
 
-    def __init__(
-        self,
-        link: Link,
-        tables: list[str],
-        topics: list[str],
-        at: Timestamp | None,
-        *,
-        resume: str,
-        output: int,
-        patience: float,
-    ) -> None:
+    def __init__(self, link: Link, wanted: Wanted, patience: float) -> None:
         """See `snapshot`."""
-        self._link = link
-        self._tables, self._topics, self._output, self._patience = tables, topics, output, patience
+        self._link, self._wanted, self._patience = link, wanted, patience
         self._told: deque[tuple[int, str]] = deque()
         """What goes on from where, once so many rows were handed over."""
         self._ready: deque[Change] = deque()
@@ -83,10 +91,10 @@ class Snapshot:
         self._ask_at = 0.0
         self._unserved_since = time.monotonic()
         self._over = self._complete = False
-        self._asked_from = resume
-        self.at = at
+        self._asked_from = wanted.resume
+        self.at = wanted.at
         """The snapshot's timestamp; None where it is not known yet."""
-        self.resume = resume
+        self.resume = wanted.resume
         """Another snapshot goes on from here where this one is cut off: a small text. Rows handed over by now
         that it does not know of come again."""
         self.rows = 0
@@ -146,10 +154,10 @@ class Snapshot:
         if self._exchange is None and now >= self._ask_at:
             self._exchange = self._link.ask(
                 "snapshot",
-                tables=self._tables,
-                topics=self._topics,
+                tables=self._wanted.tables,
+                topics=self._wanted.topics,
                 at=self.at,
-                output=self._output,
+                output=self._wanted.output,
                 reason=self._asked_from,
             )
         if self._unserved_since and now - self._unserved_since > self._patience:

@@ -69,7 +69,11 @@ class Answering:
 
     def stats(self) -> dict[str, Any]:
         """What peers did and what is being done for them: see docs/metrics.md."""
-        return {**self._router.stats(), "replays": self._replays.stats(), "snapshots": self._snapshots.stats()}
+        return {
+            **self._router.stats(),
+            "replays": self._replays.stats(),
+            "snapshots": self._snapshots.stats(),
+        }
 
     def problem(self) -> str | None:
         """Why it does not answer any more."""

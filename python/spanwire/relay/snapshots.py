@@ -63,8 +63,10 @@ class Snapshots:
         self.served = 0
         """Snapshots that came to their end."""
 
-    def handler(self, lane: Callable[[dict[str, Any]], OutputConfig], may: Callable[[str, OutputConfig], bool]) -> Handler:
-        """Who serves requests of kind snapshot. `lane` finds their output, `may` says whether it has a topic."""
+    def handler(
+        self, lane: Callable[[dict[str, Any]], OutputConfig], may: Callable[[str, OutputConfig], bool]
+    ) -> Handler:
+        """Who serves requests of kind snapshot. `lane` finds their output, `may` whether it has a topic."""
 
         def serve(request: dict[str, Any], sending: Sending) -> None:
             output = lane(request)

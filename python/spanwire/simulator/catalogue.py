@@ -101,7 +101,10 @@ class Catalogue:
     def answer(
         self, words: list[Token], parameters: Mapping[str, struct_pb2.Value], tables: Iterable[Table]
     ) -> Answer:
-        """The query's result, in a database with these tables; UNIMPLEMENTED, in words, for one that the simulator does not answer."""
+        """The query's result, in a database with these tables.
+
+        UNIMPLEMENTED, in words, for one that the simulator does not answer.
+        """
         texts = [text.lower() if kind in ("name", "quoted") else text for kind, text in words]
         if texts[:1] != ["select"]:
             raise unsupported()

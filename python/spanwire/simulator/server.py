@@ -14,9 +14,9 @@ import grpc
 from google.cloud.spanner_v1.types import (
     BatchCreateSessionsRequest,
     BatchCreateSessionsResponse,
+    BeginTransactionRequest,
     CreateSessionRequest,
     DeleteSessionRequest,
-    BeginTransactionRequest,
     ExecuteSqlRequest,
     GetSessionRequest,
     ListSessionsRequest,
@@ -219,7 +219,7 @@ class Server:
         if query is not None:
             return query
         names = [text.lower() for kind, text in words if kind in ("name", "quoted")]
-        if "from" in names and "information_schema" not in names:
+        if names[:1] == ["select"] and "from" in names and "information_schema" not in names:
             return None
         at = self._reads.tables.timestamp(request.transaction)
         if at is None:

@@ -1,7 +1,7 @@
 """Reads of tables at a timestamp: read-only transactions, partitioned queries, and the messages of each part.
 
-A transaction is nothing but its timestamp, which its id holds; a partition token holds its share of the rows and
-what query it is of. So any number of either can be open, and one is lost only where a test says so.
+A transaction is nothing but its timestamp, which its id holds; a partition token holds its share of the
+rows and what query it is of. So any number of either can be open, and one is lost only where a test says so.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class TableReader:
         self._lost = next(self._numbers)
 
     def timestamp(self, selector: Any) -> int | None:
-        """When a request reads; None where it reads what is there now. `selector`: its TransactionSelector."""
+        """When a request reads; None: what is there now. `selector`: its TransactionSelector."""
         match selector.WhichOneof("selector"):
             case "id":
                 return self._of_transaction(selector.id)
@@ -87,7 +87,9 @@ class TableReader:
         texts = [text for _, text in words]
         lowered = [text.lower() if kind == "name" else "" for kind, text in words]
         if lowered[:1] != ["select"] or "from" not in lowered:
-            raise invalid("Query is not root partitionable: the simulator parts queries of whole tables only.")
+            raise invalid(
+                "Query is not root partitionable: the simulator parts queries of whole tables only."
+            )
         place = lowered.index("from")
         name = "".join(texts[place + 1 :])
         if self._config.dialect == "postgresql":
@@ -180,13 +182,16 @@ class TableReader:
     def _bound(self, options: Any) -> int:
         bound = options.read_only
         if bound.WhichOneof("timestamp_bound") == "read_timestamp":
-            at = bound.read_timestamp.seconds * _NANOS + bound.read_timestamp.nanos
+            at: int = bound.read_timestamp.seconds * _NANOS + bound.read_timestamp.nanos
             now = self._commits.now()
             if at > now:
                 raise invalid(f"Cannot read at {stamp(at)}, which lies in the future; it is {stamp(now)}.")
             self._check_kept(at)
             return at
-        if options.WhichOneof("mode") != "read_only" or bound.WhichOneof("timestamp_bound") not in (None, "strong"):
+        if options.WhichOneof("mode") != "read_only" or bound.WhichOneof("timestamp_bound") not in (
+            None,
+            "strong",
+        ):
             raise Refused(
                 grpc.StatusCode.UNIMPLEMENTED,
                 "this is a simulator: its transactions are read-only, strong or with a read_timestamp",
@@ -200,7 +205,7 @@ class TableReader:
         if at < earliest:
             raise Refused(
                 grpc.StatusCode.FAILED_PRECONDITION,
-                f"Read timestamp {stamp(at)} is older than the versions that are kept: from {stamp(earliest)}.",
+                f"Read timestamp {stamp(at)} is older than the versions kept: from {stamp(earliest)}.",
             )
 
 
@@ -239,4 +244,3 @@ def _metadata(columns: tuple[Column, ...], config: SimulatorConfig) -> bytes:
 
 def _fingerprint(words: list[Token], at: int) -> str:
     return hashlib.sha256(repr((words, at)).encode()).hexdigest()[:16]
-

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from spanwire._core import Timestamp
 
 MOST_BYTES = 48 << 10
-"""A request takes 64 KiB. Where the tokens of all parts take more, tables are named in their place: what was not
-finished of them is read again."""
+"""A request takes 64 KiB. Where the tokens of all parts take more, tables are named in their place: those
+that were not finished are read again."""
 _MOST_UNPACKED = 64 << 20
 _VERSION = 1
 
@@ -78,11 +78,7 @@ class Cut:
             inflate = zlib.decompressobj()
             unpacked = inflate.decompress(base64.urlsafe_b64decode(text.encode()), _MOST_UNPACKED)
             data = json.loads(unpacked)
-            if data["v"] != _VERSION:
-                raise ValueError(f"version {data['v']}")
-            if data["stream"] != stream.hex():
-                raise OtherStream("it is of a snapshot of another stream")
-            return cls(
+            cut = cls(
                 at=Timestamp.parse(data["at"]),
                 session=str(data["session"]),
                 transaction=base64.b64decode(data["transaction"]),
@@ -95,10 +91,14 @@ class Cut:
                 parts_done=int(data["done"]),
                 rows=int(data["rows"]),
             )
-        except OtherStream:
-            raise
+            version, of = data["v"], data["stream"]
         except (ValueError, KeyError, TypeError, AttributeError, zlib.error, binascii.Error):
-            raise ValueError("it is no text with which a snapshot goes on, or of a newer version") from None
+            raise ValueError("it is no text with which a snapshot goes on") from None
+        if version != _VERSION:
+            raise ValueError(f"it is of version {version}, and this relay knows {_VERSION}")
+        if of != stream.hex():
+            raise OtherStream("it is of a snapshot of another stream")
+        return cut
 
 
 class OtherStream(ValueError):

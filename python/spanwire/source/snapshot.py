@@ -60,7 +60,7 @@ class TableReads:
     def begin(self, at: Timestamp | None, tables: list[str]) -> None:
         """Begin at a timestamp, or now, and part the tables: those named, or all that the stream watches.
 
-        RetentionExpired where the database keeps no versions that old any more; field `lost_to` is the oldest.
+        RetentionExpired where the database keeps no versions that old any more; field `lost_to`: the oldest.
         SourceError where a table is not watched.
         """
         if at is not None:
@@ -159,7 +159,9 @@ class TableReads:
 
     def _begin_transaction(self, at: Timestamp | None) -> None:
         cut = self.cut
-        bound = {"strong": True} if at is None else {"read_timestamp": {"seconds": at.seconds, "nanos": at.nanos}}
+        bound = (
+            {"strong": True} if at is None else {"read_timestamp": {"seconds": at.seconds, "nanos": at.nanos}}
+        )
         options = TransactionOptions(read_only={**bound, "return_read_timestamp": True})
         for _ in range(2):
             cut.session = self._connection.session.name()
@@ -225,8 +227,8 @@ class TableReads:
         oldest = oldest_kept(retention)
         if at < oldest:
             raise RetentionExpired(
-                f"{self._doing().what}: the database keeps versions for {retention} only, not older than {oldest}; "
-                "take a newer snapshot, or raise version_retention_period before the next one",
+                f"{self._doing().what}: the database keeps versions for {retention} only, none older than "
+                f"{oldest}; take a newer snapshot, or raise version_retention_period before the next one",
                 lost_from=at,
                 lost_to=oldest,
             )

@@ -27,6 +27,7 @@ _BASE_TABLES = (
 )
 _SYSTEM_SCHEMAS = {"information_schema", "spanner_sys", "pg_catalog"}
 _YES = (True, "YES")
+_BEHIND_KEYS = 1_000_000
 
 _Name = tuple[str, str]
 """Schema and table."""
@@ -44,7 +45,7 @@ class WatchedColumn:
 
 @dataclass(frozen=True, slots=True)
 class WatchedTable:
-    """A table that the stream watches, with the columns that it watches: the key's, in key order, then others.
+    """A table that the stream watches, with the columns that it watches: the key's in key order, then others.
 
     Generated columns outside the key are not among them: they never reach a stream.
     """
@@ -80,25 +81,28 @@ def watched_tables(rows: Rows, stream: str, dialect: Dialect) -> list[WatchedTab
     keys = _keys(rows)
     only = None if for_all else _listed(rows, stream)
     base = {(schema, table) for schema, table in rows(_BASE_TABLES) if schema.lower() not in _SYSTEM_SCHEMAS}
-    columns: dict[_Name, list[WatchedColumn]] = {}
+    found: dict[_Name, list[tuple[int, WatchedColumn]]] = {}
     for schema, table, column, ordinal, generated in rows(_COLUMNS):
         name = (schema, table)
-        is_key = column in keys.get(name, {})
-        if name not in base or (generated == "ALWAYS" and not is_key):
+        if name not in base or (only is not None and name not in only):
             continue
-        if only is not None:
-            if name not in only:
-                continue
-            listed = only[name]
-            if listed is not None and column not in listed and not is_key:
-                continue
-        columns.setdefault(name, []).append(WatchedColumn(column, is_key, int(ordinal)))
-    found = []
-    for (schema, table), own in columns.items():
-        places = keys.get((schema, table), {})
-        own.sort(key=lambda one, places=places: (not one.is_primary_key, places.get(one.name, one.ordinal_position)))  # type: ignore[misc]
-        found.append(WatchedTable("" if schema == default else schema, table, tuple(own)))
-    return sorted(found, key=lambda one: one.name)
+        listed = None if only is None else only[name]
+        place = keys.get(name, {}).get(column)
+        if place is None and (generated == "ALWAYS" or (listed is not None and column not in listed)):
+            continue
+        made = WatchedColumn(column, place is not None, int(ordinal))
+        found.setdefault(name, []).append((place if place is not None else _BEHIND_KEYS + int(ordinal), made))
+    tables = [
+        WatchedTable(
+            "" if schema == default else schema, table, tuple(one for _, one in sorted(own, key=_place))
+        )
+        for (schema, table), own in found.items()
+    ]
+    return sorted(tables, key=lambda one: one.name)
+
+
+def _place(column: tuple[int, WatchedColumn]) -> int:
+    return column[0]
 
 
 def _keys(rows: Rows) -> dict[_Name, dict[str, int]]:
