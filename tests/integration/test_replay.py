@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.relays import Listener, eventually
+import zmq
+from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator
+from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 
 from spanwire import replay
-from spanwire._core import Change, Timestamp
-from spanwire.config import Config, parse
+from spanwire._core import Change, Message, Timestamp
+from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
 from spanwire.relay import Relay
@@ -71,6 +78,7 @@ def caught_up(relay: Relay, listener: Listener, simulator: Simulator) -> None:
 
 
 def between(changes: list[Change], after: Timestamp, until: Timestamp) -> list[str]:
+    """The canonical changes of a range."""
     return sorted(one.canonical() for one in changes if after < one.commit_timestamp <= until)
 
 
@@ -215,15 +223,11 @@ def test_an_unknown_topic_is_an_error_of_the_library() -> None:
 
 def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_path: Path) -> None:
     """A repair brings the very bytes that were published, in order; what never was is gone."""
-    import zmq
-
-    from spanwire._core import Message
-
     with Relay(settings(simulator, tmp_path)) as relay:
-        socket = zmq.Context.instance().socket(zmq.SUB)
-        socket.linger, socket.rcvhwm = 0, 0
-        socket.subscribe(b"")
-        socket.connect(relay.endpoints[0][0])
+        heard = zmq.Context.instance().socket(zmq.SUB)
+        heard.linger, heard.rcvhwm = 0, 0
+        heard.subscribe(b"")
+        heard.connect(relay.endpoints[0][0])
         with Listener(relay.endpoints[0][0]) as listener:
             reading(relay, 3)
             simulator.workload(WorkloadConfig(changes=400))
@@ -231,12 +235,12 @@ def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_pat
         sent: dict[tuple[bytes, int, str], list[list[bytes]]] = {}
         count = 0
         while count < simulator.changes:
-            assert socket.poll(WAIT_MS)
-            message = Message.decode(frames := socket.recv_multipart())
+            assert heard.poll(WAIT_MS)
+            message = Message.decode(frames := heard.recv_multipart())
             if message.kind == "changes":
                 sent.setdefault((message.partition, message.epoch, message.topic), []).append(frames)
                 count += message.count
-        socket.close()
+        heard.close()
         incarnation = relay.status()["incarnation"]
         with Link(relay.endpoints[1][0], window_bytes=10_000) as link:
             for (partition, epoch, topic), messages in sent.items():
@@ -288,7 +292,58 @@ def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
         assert len(list(replay(endpoint, after=began))) == simulator.changes
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_replay_on_the_emulator_equals_the_original(
+    dialect: Dialect, churning_emulator: Emulator, tmp_path: Path
+) -> None:
+    """The same against Google's emulator, whose partitions live for seconds; by command."""
+    database = churning_emulator.database(dialect, [TABLE[dialect], STREAM])
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        f"""
+        [source]
+        project = "{PROJECT}"
+        instance = "{INSTANCE}"
+        database = "{database.name}"
+        stream = "everything"
+        emulator_host = "{database.host}"
+        heartbeat_ms = 100
+        [store]
+        kind = "memory"
+        [[output]]
+        kind = "pub"
+        bind = "tcp://127.0.0.1:*"
+        [[output]]
+        kind = "replay"
+        bind = "tcp://127.0.0.1:{free_port()}"
+        """
+    )
+    with Relay(load(config)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        began = Timestamp.now()
+        eventually(lambda: relay.stats()["heartbeats"] > 0, 30)
+        for first in range(0, 60, 20):
+            database.insert("items", ["k", "v"], [(key, "x") for key in range(first, first + 20)])
+            time.sleep(1)
+        listener.wait_for(60)
+        newest = max(one.commit_timestamp for one in listener.changes)
+        eventually(lambda: Timestamp.parse(relay.status()["watermark"]) >= newest, 30)
+        command = [sys.executable, "-c", "from spanwire.cli import main; main()", "replay", str(config)]
+        done = subprocess.run(
+            [*command, "--from", str(began), "--json"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert sorted(done.stdout.splitlines()) == sorted(one.canonical() for one in listener.changes)
+        assert json.loads(done.stderr)["changes"] == 60
+    database.drop()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def until_message(link: Link) -> list[Answer]:
+    """All answers up to the first message."""
     found: list[Answer] = []
     while not any(one.kind == "message" for one in found):
         assert link.socket.poll(WAIT_MS)

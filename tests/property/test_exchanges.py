@@ -37,6 +37,7 @@ class Walk:
         self.check()
 
     def request(self, peer: bytes) -> None:
+        """A peer sends something, right or wrong."""
         rng = self.rng
         kind = rng.choice([*KINDS, "hello", "ping", "credit", "credit", "cancel", "ack", "feed"])
         self.newest += rng.random() < 0.7
@@ -52,14 +53,20 @@ class Walk:
         )
         before = {key: one.credit for key, one in self.open.items()}
         events = self.exchanges.take(peer, frames, self.now)
-        if frames == [frame] and not any(
-            isinstance(one, Answer) and one.fields.get("reason") == "tooMany" and peer not in self.heard
-            for one in events
-        ):
+        if frames == [frame] and (peer in self.heard or self.there_is_room()):
             self.heard[peer] = self.now
         self.take(events, {peer})
         for key, one in self.open.items():
             assert one.credit >= before.get(key, 0), "credit fell"
+
+    def there_is_room(self) -> bool:
+        """Whether one more peer is taken; the idle one that was silent for longest makes room."""
+        idle = [peer for peer in self.heard if not any(key[0] == peer for key in self.open)]
+        if len(self.heard) < LIMITS.peers:
+            return True
+        if idle:
+            del self.heard[min(idle, key=lambda peer: self.heard[peer])]
+        return bool(idle)
 
     def send(self, peer: bytes) -> None:
         """Whoever serves sends, waits for credit, or ends."""
@@ -78,6 +85,7 @@ class Walk:
                 one.blocked_since = None
 
     def look(self, _: bytes) -> None:
+        """Time has passed."""
         silent = {peer for peer, at in self.heard.items() if self.now - at >= LIMITS.silence_s}
         starved = {
             key
@@ -94,6 +102,7 @@ class Walk:
             del self.heard[peer]
 
     def leave(self, peer: bytes) -> None:
+        """A connection breaks."""
         if self.rng.random() < 0.3:
             self.take(self.exchanges.forget(peer), {peer})
             self.heard.pop(peer, None)
@@ -130,7 +139,7 @@ class Walk:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_peers_send_the_promises_hold(seed: int) -> None:
-    """Each exchange begins once and ends once; limits hold; refusals are typed, counted, and to their peer."""
+    """An exchange begins and ends once; limits hold; refusals are typed, counted, and to their peer."""
     walk = Walk(seed)
     for _ in range(2500):
         walk.step()
@@ -162,5 +171,7 @@ def test_each_kind_of_wrong_has_its_reason() -> None:
         assert answer(encode_request("replay", id)) == []
     assert answer(encode_request("replay", 8)) == [("refused", "tooMany")]
     for peer in (b"b", b"c"):
-        assert answer(encode_request("ping", 0), peer=peer) == [("pong", "")]
+        assert answer(encode_request("replay", 1), peer=peer) == []
     assert answer(encode_request("ping", 0), peer=b"d") == [("refused", "tooMany")]
+    assert answer(encode_request("cancel", 1), peer=b"c") == []
+    assert answer(encode_request("ping", 0), peer=b"d") == [("pong", "")]  # an idle peer makes room

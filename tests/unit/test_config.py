@@ -215,7 +215,7 @@ def test_a_wrong_topic_is_refused(tmp_path: Path, topic: str, said: str) -> None
 
 
 def test_the_outputs_options_are_those_given(tmp_path: Path) -> None:
-    """The core's defaults stay the core's: only what is written is handed on, and what a pub keeps for repair."""
+    """The core's defaults stay the core's: only what is written is handed on, and what a pub keeps."""
     config = load(written(tmp_path, MINIMAL + "queue_bytes = 1048576\nlinger_ms = 0\n"))
     given = {"queue_bytes": 1048576, "linger_ms": 0}
     assert config.output[0].options == given | {"ring_bytes": 64 << 20}
@@ -323,12 +323,18 @@ def test_a_value_is_never_printed_at_length() -> None:
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ('kind = "replay"\nvalues = "json"', 'output[1]: values: does not go with kind = "replay", which'),
-        ('kind = "replay"\ntables = ["a"]', 'output[1]: tables: does not go with kind = "replay", which'),
+        (
+            'kind = "replay"\nvalues = "json"',
+            'output[1]: values: does not go with kind = "replay", which has none',
+        ),
+        (
+            'kind = "replay"\ntables = ["a"]',
+            'output[1]: tables: does not go with kind = "replay", which has none',
+        ),
         ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
-        ('kind = "push"\nmax_replays = 2', 'output[1]: max_replays: goes with kind = "replay"'),
+        ('kind = "push"\nmax_replays = 3', 'output[1]: max_replays: goes with kind = "replay"'),
         ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub" or "feed"'),
-        ('kind = "feed"\non_full = "block"', 'output[1]: on_full: does not go with kind = "feed"'),
+        ('kind = "feed"\non_full = "detach"', 'output[1]: on_full: does not go with kind = "feed"'),
     ],
 )
 def test_a_setting_of_another_kind_of_output_is_refused(tmp_path: Path, output: str, said: str) -> None:

@@ -173,7 +173,7 @@ def may_exist(topic: str, config: Config, lane: OutputConfig) -> bool:
 
 
 def _lane(live: Live, request: dict[str, Any]) -> OutputConfig:
-    lanes, number = live.config.lanes, request["output"]
+    lanes, number = live.config.lanes, int(request["output"])
     if number >= len(lanes):
         raise Refusal(
             "unknownOutput", f"there is no output {number}; they are numbered 0 to {len(lanes) - 1}"

@@ -54,7 +54,8 @@ impl TableRows {
     pub(super) fn open(shared: &Arc<Shared>, settings: TableSettings) -> Self {
         let TableSettings { table, part, columns, at } = settings;
         let partition = partition_hash(&format!("{table}\0{part}\0{at}"));
-        let origin = Origin { kind: Kind::Snapshot, incarnation: shared.incarnation, partition, epoch: 0 };
+        let incarnation = shared.incarnation;
+        let origin = Origin { kind: Kind::Snapshot, incarnation, partition, epoch: 0, stage: 0 };
         let state = State {
             reader: TableReader::new(columns, shared.settings.max_record_bytes),
             intake: Intake::new(Arc::clone(shared), origin, Window::default()),
