@@ -181,7 +181,7 @@ class StoreConfig(Section):
         return value
 
 
-_REPLAY_ONLY = ("max_replays", "queued_replays")
+_REPLAY_ONLY = ("max_replays", "queued_replays", "max_snapshots", "snapshot_readers", "data_boost")
 _ONE_ENDPOINT = ("feed", "replay")
 
 
@@ -207,6 +207,12 @@ class Sockets(Section):
     """Of "replay": re-reads that may wait for their turn; more are refused."""
     connections: int = Field(default=64, ge=1, le=10_000)
     """Of "feed" and "replay": peers at a time; more are refused."""
+    max_snapshots: int = Field(default=1, ge=1, le=10)
+    """Of "replay": snapshots at a time; more are refused."""
+    snapshot_readers: int = Field(default=4, ge=1, le=64)
+    """Of "replay": parts of tables that a snapshot reads at a time."""
+    data_boost: bool = False
+    """Of "replay": snapshots are read with Spanner's Data Boost, on compute of its own, billed apart."""
     queue_bytes: int | None = Field(default=None, examples=[32 * MIB], ge=MIB, le=64 * 1024 * MIB)
     """Bound of a sender's queue in bytes."""
     queue_messages: int | None = Field(default=None, examples=[10_000], ge=1, le=10_000_000)

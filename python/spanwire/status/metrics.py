@@ -109,6 +109,8 @@ def _requests(served: list[dict[str, Any]]) -> Iterable[Metric]:
         "spanwire_refused_requests", "Requests refused.", labels=["endpoint", "reason"]
     )
     replays = CounterMetricFamily("spanwire_replays", "Re-reads of Spanner that ended.", labels=["endpoint"])
+    snapshots = CounterMetricFamily("spanwire_snapshots", "Snapshots that ended.", labels=["endpoint"])
+    running = GaugeMetricFamily("spanwire_running_snapshots", "Snapshots that run.", labels=["endpoint"])
     gauges = {
         "peers": GaugeMetricFamily("spanwire_peers", "Peers that ask.", labels=["endpoint"]),
         "running": GaugeMetricFamily("spanwire_running_replays", "Re-reads that run.", labels=["endpoint"]),
@@ -121,9 +123,11 @@ def _requests(served: list[dict[str, Any]]) -> Iterable[Metric]:
         for reason in REASONS:
             refused.add_metric([endpoint, reason], one["refused"].get(reason, 0))
         replays.add_metric([endpoint], one["replays"]["served"])
+        snapshots.add_metric([endpoint], one["snapshots"]["served"])
+        running.add_metric([endpoint], one["snapshots"]["running"])
         for name, family in gauges.items():
             family.add_metric([endpoint], (one | one["replays"])[name])
-    yield from (requests, refused, replays, *gauges.values())
+    yield from (requests, refused, replays, snapshots, running, *gauges.values())
 
 
 def _fill(
