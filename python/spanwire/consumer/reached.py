@@ -28,7 +28,7 @@ class Version(NamedTuple):
     number: int
 
     @classmethod
-    def of(cls, version: RecordVersion) -> Version:
+    def of(cls, version: RecordVersion | Version) -> Version:
         """The same version."""
         return cls(version.commit_timestamp, version.transaction, version.sequence, version.number)
 
@@ -51,7 +51,7 @@ class Reached:
     @classmethod
     def up_to(cls, last: RecordVersion | Version) -> Reached:
         """In transaction order, in the middle of a commit timestamp: a re-read begins just before it."""
-        version = last if isinstance(last, Version) else Version.of(last)
+        version = Version.of(last)
         return cls(just_before(version.commit_timestamp), {}, version)
 
     @property
