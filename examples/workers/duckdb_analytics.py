@@ -1,8 +1,9 @@
-"""Analytics in DuckDB that are right at every moment: whole transactions, in commit order.
+r"""Analytics in DuckDB that are right at every moment: whole transactions, in commit order.
 
     python duckdb_analytics.py DATABASE CHANGES REPLAYS TOPICS SINCE
 
-    python duckdb_analytics.py shop.duckdb tcp://127.0.0.1:5560 tcp://127.0.0.1:5570 shop/all_tables/ 2026-11-23T00:00:00Z
+    python duckdb_analytics.py shop.duckdb tcp://127.0.0.1:5560 tcp://127.0.0.1:5570 shop/all_tables/ \
+        2026-11-23T00:00:00Z
 
 What a query sums up over several tables is a state that Spanner had: no transaction is in it by half. The
 cursor is written in the DuckDB transaction that holds the rows, so each change has its effect exactly once.
@@ -74,7 +75,8 @@ def write(database: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
     """Delete the rows that went; insert or update the others, those with the same columns together."""
     keys = KEYS[table]
     if gone := [key for key, values in rows.items() if values is None]:
-        database.execute(f"DELETE FROM {table} WHERE ({', '.join(keys)}) IN ({marks(gone)})", flat(gone))
+        delete = f"DELETE FROM {table} WHERE ({', '.join(keys)}) IN ({marks(gone)})"  # noqa: S608
+        database.execute(delete, flat(gone))
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for values in filter(None, rows.values()):
         names = tuple(name for name in TABLES[table] if name in values)

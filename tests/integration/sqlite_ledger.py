@@ -14,7 +14,7 @@ from spanwire import Subscriber, Timestamp
 
 
 def main(path: str, order: str, changes: str, replays: str, since: str) -> None:
-    """Write down every change until killed: each in a transaction of its own, also in the middle of a batch."""
+    """Write down every change until killed: each in a transaction of its own, so amid batches too."""
     ledger = sqlite3.connect(path, isolation_level=None)
     ledger.execute("PRAGMA journal_mode = WAL")
     ledger.execute("PRAGMA synchronous = OFF")  # enough where the process dies, not the machine

