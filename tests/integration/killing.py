@@ -72,7 +72,7 @@ def running(script: Path, *arguments: str) -> Iterator[Callable[[], bool]]:
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
     errors: list[bytes] = []
     assert process.stderr is not None
-    reading = threading.Thread(target=lambda pipe: errors.extend(pipe), args=(process.stderr,))
+    reading = threading.Thread(target=errors.extend, args=(process.stderr,))
     reading.start()
     try:
         yield lambda: process.poll() is None
@@ -104,7 +104,7 @@ def killed_again_and_again(
                 nonlocal seen, left
                 before, seen = seen, state()
                 left -= seen != before
-                return left <= 0 or not runs() or done()  # noqa: B023 (used in this round only)
+                return left <= 0 or not runs() or done()
 
             eventually(moved)
             amid += not done()

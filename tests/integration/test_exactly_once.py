@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -11,6 +12,7 @@ import pytest
 from integration.killing import busy, killed_again_and_again, relaying
 
 from spanwire import Timestamp
+from spanwire.consumer.cursor import Version
 from spanwire.simulator import Simulator, SimulatorConfig
 
 LEDGER = Path(__file__).with_name("sqlite_ledger.py")
@@ -31,7 +33,7 @@ def entries(ledger: Path) -> list[str]:
 
 @pytest.mark.parametrize("order", ["key", "transaction"])
 def test_with_sqlite_each_change_takes_effect_once(order: str, tmp_path: Path) -> None:
-    """However often the consumer is killed amid its work, while partitions split and merge; in its order too."""
+    """However often the consumer is killed amid its work, while partitions split and merge; in order too."""
     config = SimulatorConfig(partitions=3, churn=150, seed=11)
     ledger = tmp_path / "ledger.db"
     since = str(Timestamp.now())
@@ -47,5 +49,5 @@ def test_with_sqlite_each_change_takes_effect_once(order: str, tmp_path: Path) -
     written = entries(ledger)
     assert Counter(written) == Counter(committed)
     if order == "transaction":
-        versions = [line.partition('"version":')[2] for line in written]
+        versions = [Version.parse(json.loads(line)["version"]) for line in written]
         assert versions == sorted(versions)

@@ -21,7 +21,7 @@ from integration.killing import busy, killed_again_and_again, relaying
 from integration.relays import eventually
 
 from spanwire import Timestamp
-from spanwire.consumer.cursor import Cursor
+from spanwire.consumer.cursor import Cursor, Version
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 
 WORKERS = Path(__file__).parents[2] / "examples" / "workers"
@@ -47,9 +47,9 @@ def rows(simulator: Simulator, table: str, until: Cursor | None = None) -> Rows:
 def is_behind(version: str, cursor: Cursor) -> bool:
     """Whether a cursor in transaction order says that this change was handed over."""
     [reached] = cursor.outputs.values()
-    at = Timestamp.parse(version.split("/")[0])
-    by_watermark = reached.watermark is not None and at <= reached.watermark
-    return by_watermark or (reached.last is not None and version <= str(reached.last))
+    of_change = Version.parse(version)
+    by_watermark = reached.watermark is not None and of_change.commit_timestamp <= reached.watermark
+    return by_watermark or (reached.last is not None and of_change <= reached.last)
 
 
 @pytest.fixture
@@ -152,12 +152,14 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
     def written() -> list[tuple[int, int]]:
         return [(path.stat().st_size, path.stat().st_mtime_ns) for path in (database, wal) if path.exists()]
 
-    with relaying(simulator, tmp_path) as (changes, replays):
-        with busy(simulator, changes=1500, rate=300) as over:
-            killed_again_and_again(
-                [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, since],
-                written,
-                lambda: over() and is_done(),
-                random.Random(4),
-                check,
-            )
+    with (
+        relaying(simulator, tmp_path) as (changes, replays),
+        busy(simulator, changes=1500, rate=300) as over,
+    ):
+        killed_again_and_again(
+            [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, since],
+            written,
+            lambda: over() and is_done(),
+            random.Random(4),
+            check,
+        )

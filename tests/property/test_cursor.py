@@ -188,6 +188,16 @@ def test_in_the_middle_of_a_timestamp_a_read_begins_just_before_it() -> None:
     assert str(version) == "1970-01-01T00:00:05.000000000Z/tx/00000000/1"
 
 
+@given(moments, texts, texts.filter(lambda text: "/" not in text), st.integers(0, 80_000))
+def test_a_version_is_read_as_it_is_written(
+    moment: Timestamp, transaction: str, sequence: str, mod: int
+) -> None:
+    """Also where its transaction has slashes; and versions sort as their parts do, not as text."""
+    version = Version(moment, transaction, sequence, mod)
+    assert Version.parse(str(version)) == version
+    assert version < version._replace(number=mod + 10)
+
+
 def test_it_stays_small() -> None:
     """A hundred partitions ahead of the watermark, and a transaction of many records."""
     watermark = Timestamp(1_795_000_000, 1)

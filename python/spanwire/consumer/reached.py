@@ -32,6 +32,13 @@ class Version(NamedTuple):
         """The same version."""
         return cls(version.commit_timestamp, version.transaction, version.sequence, version.number)
 
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """From what `str` of it or of a `RecordVersion` gives. ValueError for any other text."""
+        moment, _, identity = text.partition("/")
+        transaction, sequence, number = identity.rsplit("/", 2)  # a transaction's id may have slashes
+        return cls(Timestamp.parse(moment), transaction, sequence, int(number))
+
     def __str__(self) -> str:
         """As `RecordVersion` is written."""
         return f"{self.commit_timestamp}/{self.transaction}/{self.sequence}/{self.number}"
