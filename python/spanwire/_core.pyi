@@ -23,6 +23,10 @@ __all__ = [
     "__version__",
     "_debug_build",
     "condition_problem",
+    "decode_reply",
+    "decode_request",
+    "encode_reply",
+    "encode_request",
     "reassemble",
 ]
 
@@ -269,6 +273,74 @@ def condition_problem(condition: str) -> str | None:
 def reassemble(messages: Sequence[bytes]) -> list[bytes]:
     """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""
 
+# ---------------------------------------------------------------- between the two
+
+def encode_request(
+    kind: str,
+    id: int,
+    *,
+    credit: int = 0,
+    output: int = 0,
+    topics: Sequence[str] = ...,
+    stream: bytes = ...,
+    incarnation: int = 0,
+    partition: bytes = ...,
+    epoch: int = 0,
+    first: int = 0,
+    last: int = 0,
+    after: Timestamp | None = None,
+    until: Timestamp | None = None,
+    rate: int = 0,
+    limit: int = 0,
+    tables: Sequence[str] = ...,
+    at: Timestamp | None = None,
+    group: str = ...,
+    member: str = ...,
+    delivery: int = 0,
+    handled: int = 0,
+    reason: str = ...,
+) -> bytes:
+    """What a peer asks of a relay, as one frame; fields as in Request of envelope.capnp, empty by default.
+
+    `kind`: hello, credit, cancel, ping, heads, repair, feed, replay, snapshot, join, leave, ack, reject.
+    ValueError: a kind that is none, `stream` or `partition` neither empty nor of 16 bytes. FormatError: more
+    than the 64 KiB that a relay takes."""
+
+def decode_request(data: bytes) -> dict[str, Any]:
+    """Every field of a request by its name, as `encode_request` takes them.
+
+    A kind that a later version added reads as "unspecified". FormatError: not a request, larger than
+    64 KiB, or of a newer format."""
+
+def encode_reply(
+    kind: str,
+    id: int,
+    *,
+    stream: bytes = ...,
+    position: Timestamp | None = None,
+    oldest: Timestamp | None = None,
+    reason: str = "unspecified",
+    text: str = ...,
+    delivery: int = 0,
+    handled: int = 0,
+    deliveries: int = 0,
+    rows_done: int = 0,
+    rows_total: int = 0,
+) -> bytes:
+    """What a relay answers, as one frame, behind which "message" and "work" have the four of a message;
+    fields as in Reply of envelope.capnp, empty by default.
+
+    `kind`: welcome, message, progress, done, refused, pong, work. `reason`, of a refused: malformed,
+    unknownKind, unknownOutput, unknownTopic, gone, future, otherStream, tooMany, busy, neverSent, outOfOrder,
+    tooLarge, failed, stopping, notMember. ValueError: a name that is none of these, `stream` neither empty
+    nor of 16 bytes."""
+
+def decode_reply(data: bytes) -> dict[str, Any]:
+    """Every field of a reply by its name, as `encode_reply` takes them.
+
+    A kind or reason that a later version added reads as "unspecified". FormatError: not a reply, or of a
+    newer format."""
+
 # ---------------------------------------------------------------- consumer side
 
 @final
@@ -293,6 +365,10 @@ class Message:
     def epoch(self) -> int: ...
     @property
     def sequence(self) -> int: ...
+    @property
+    def stage(self) -> int:
+        """How many moves of keys its partition had passed under this epoch: it comes behind a tick that tells
+        as many (`stage` of its partition there)."""
     @property
     def routing_generation(self) -> int: ...
     @property

@@ -14,6 +14,7 @@
 mod change;
 mod choice;
 mod errors;
+mod exchange;
 mod message;
 mod output;
 mod partition;
@@ -34,6 +35,8 @@ mod _core {
     use crate::change::Change;
     #[pymodule_export]
     use crate::choice::condition_problem;
+    #[pymodule_export]
+    use crate::exchange::{decode_reply, decode_request, encode_reply, encode_request};
     #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]

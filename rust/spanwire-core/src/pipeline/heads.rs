@@ -174,6 +174,7 @@ impl Heads {
                 state: progress.state,
                 children: progress.children.clone(),
                 moves: progress.moves.iter().map(|told| told.step.clone()).collect(),
+                stage: 0,
             })
             .collect()
     }
@@ -235,7 +236,10 @@ impl Companion for Heads {
             relays: vec![envelope::Relay {
                 incarnation: self.identity.incarnation,
                 endpoints: self.identity.endpoints.get().cloned().unwrap_or_default(),
+                replay: Vec::new(),
             }],
+            complete: false,
+            newest: None,
         };
         let header = Header {
             kind: Kind::Tick,
