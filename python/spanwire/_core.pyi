@@ -17,6 +17,8 @@ __all__ = [
     "RecordReader",
     "RecordVersion",
     "Resume",
+    "Ring",
+    "RingReader",
     "Timestamp",
     "Untyped",
     "Window",
@@ -77,23 +79,29 @@ class RecordVersion:
 
 @final
 class Output:
-    """One output of a pipeline. `kind` is "pub" or "push"; `bind` is one endpoint per sender."""
+    """One output of a pipeline. `bind`: one endpoint per sender of "pub" and "push"; one endpoint of
+    "feed", which serves each peer at its own pace; none of "ring", whose messages stay in memory for
+    readers in this process."""
 
     def __new__(
         cls,
-        kind: Literal["pub", "push"],
+        kind: Literal["pub", "push", "ring", "feed"],
         bind: Sequence[str],
         *,
         values: Literal["typed", "json"] = "typed",
-        on_full: Literal["block", "detach"] = "block",
+        on_full: Literal["block", "detach"] | None = None,
         topic: str | None = None,
         choice: Mapping[str, Any] | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
+        """`on_full`: what happens when its queue is full, "block" if not given. Of a ring: what happens when
+        that is full; "detach" if not given, the oldest messages make room; with "block" there is one reader,
+        what it has read leaves the ring and is handed over only then, and reading Spanner waits for it.
+        `topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
         tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
         columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
-        `options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        `options`: ring_bytes (memory that messages may hold which stay for who missed them; 0, the default
+        of "pub", keeps none), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
 @final
@@ -133,6 +141,8 @@ class Pipeline:
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
+    def ring(self, output: int) -> Ring:
+        """What an output keeps of what it has handed over. ConfigError where that is nothing; IndexError."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:
@@ -142,6 +152,33 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+@final
+class Ring:
+    """What an output keeps of what it has handed over: its last messages and ticks, in order, as many as fit
+    into ring_bytes. Thread-safe. It can still be looked at after the pipeline was closed."""
+
+    def find(
+        self, partition: bytes, epoch: int, topic: str, first: int, last: int
+    ) -> list[list[bytes]] | None:
+        """The messages `first` to `last` of one flow of this process, four frames each; None where any of
+        them is not here (any more). ValueError where `partition` is not 16 bytes."""
+    def reader(self, topics: Sequence[str] = ..., *, oldest: bool = False) -> RingReader:
+        """One who reads all messages whose topic has one of these beginnings (all, if not given), and all
+        ticks: those that come from now on, or from the oldest on. With on_full "block" there is one reader,
+        and it always begins at the oldest; ConfigError where it is there already."""
+
+@final
+class RingReader:
+    """Reads a ring in order and at its own pace. Thread-safe."""
+
+    def read(self, timeout: float, max_bytes: int = ...) -> list[list[bytes]]:
+        """The next messages, four frames each: up to `max_bytes` (1 MiB if not given), one at least. Waits
+        `timeout` seconds for one (GIL released); [] when time is out. ClosedError once the pipeline is
+        closed and all was read."""
+    @property
+    def missed(self) -> int:
+        """Messages that fell off the ring before they were read, of whatever topic."""
 
 @final
 class Partition:

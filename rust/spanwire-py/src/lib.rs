@@ -20,6 +20,7 @@ mod output;
 mod partition;
 mod pipeline;
 mod records;
+mod ring;
 mod timestamp;
 mod untyped;
 mod values;
@@ -47,6 +48,8 @@ mod _core {
     use crate::pipeline::Pipeline;
     #[pymodule_export]
     use crate::records::{RecordReader, reassemble};
+    #[pymodule_export]
+    use crate::ring::{Ring, RingReader};
     #[pymodule_export]
     use crate::timestamp::Timestamp;
     #[pymodule_export]

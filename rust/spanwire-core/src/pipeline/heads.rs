@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use crate::change::Timestamp;
 use crate::envelope::{self, Header, Kind, PartitionState, Tick};
 use crate::output;
-use crate::output::{Companion, Message};
+use crate::output::{Companion, Confirm, Message};
 
 use super::mark::{Mark, What};
 
@@ -138,7 +138,6 @@ impl Heads {
                 What::Started { .. } => {}
             }
         }
-        mark.reached(self.identity.number);
     }
 
     fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
@@ -223,6 +222,15 @@ impl Companion for Heads {
         if let Some(mark) = mark.downcast_ref::<Mark>() {
             self.mark(mark);
         }
+    }
+
+    fn confirm(&self) -> Confirm {
+        let sender = self.identity.number;
+        Arc::new(move |mark| {
+            if let Some(mark) = mark.downcast_ref::<Mark>() {
+                mark.reached(sender);
+            }
+        })
     }
 
     fn tick(&mut self, out: &mut Vec<Message>) {
