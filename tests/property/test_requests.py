@@ -43,7 +43,7 @@ replies = st.fixed_dictionaries(
     {"kind": st.sampled_from(_REPLY_KINDS), "id": _U64},
     optional={
         **dict.fromkeys(("delivery", "rows_done", "rows_total"), _U64),
-        **dict.fromkeys(("handled", "deliveries"), _U32),
+        **dict.fromkeys(("handled", "deliveries", "until"), _U32),
         **dict.fromkeys(("position", "oldest"), _TIMESTAMP),
         "stream": _HASH,
         "reason": st.sampled_from(_REASONS),
