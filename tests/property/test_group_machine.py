@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from spanwire._core import Timestamp
+from spanwire.consumer.reached import Frontier, Lane, Reached
 from spanwire.relay.group.machine import Delivery, Machine, Rules
-from spanwire.relay.group.progress import Flow, Point, Progress
+from spanwire.relay.group.progress import Progress
 
 SLOTS, PARTITIONS = 4, (b"p0", b"p1")
 RULES = Rules(slots=SLOTS, in_flight=2, ack_timeout_s=10, silence_s=30, max_deliveries=3)
@@ -39,7 +40,7 @@ class Message:
     """One message of a slot."""
 
     slot: int
-    flow: Flow
+    lane: Lane
     versions: tuple[Version, ...]
     begin: int = 0
     size: int = 10
@@ -59,7 +60,7 @@ class Durable:
     """What a relay that starts again finds."""
 
     watermark: Timestamp = field(default_factory=lambda: Timestamp(0))
-    points: dict[Flow, Point] = field(default_factory=dict)
+    points: dict[Lane, Frontier] = field(default_factory=dict)
     failures: dict[str, int] = field(default_factory=dict)
     dead: set[str] = field(default_factory=set)
     acked: set[str] = field(default_factory=set)
@@ -82,8 +83,7 @@ class Groups(RuleBasedStateMachine):
     def start(self) -> None:
         """A relay starts from what is stored, and the stream is read again from there."""
         stored = self.durable
-        points = {flow: (at, list(which)) for flow, (at, which) in stored.points.items()}
-        self.progress = Progress(stored.watermark, points)
+        self.progress = Progress(Reached(stored.watermark, stored.points))
         self.machine = Machine(RULES, self.progress, stored.failures)
         self.held: dict[bytes, dict[int, Delivery]] = {}  # live members, and what each holds, in order
         self.acked: dict[int, int] = {}  # by delivery
@@ -95,7 +95,7 @@ class Groups(RuleBasedStateMachine):
 
     def feed(self, message: Message) -> None:
         """What is not known to be handled is given; the rest stays out, as a consumer's window has it."""
-        at, which = self.durable.points.get(message.flow, (Timestamp(0), []))
+        at, which = self.durable.points.get(message.lane, (Timestamp(0), []))
         at_point = {(at, *one) for one in which}
         begin = 0
         for version in message.versions:
@@ -106,7 +106,7 @@ class Groups(RuleBasedStateMachine):
                 break
             begin += 1
         if begin < message.end:
-            self.machine.add(Message(message.slot, message.flow, message.versions, begin))
+            self.machine.add(Message(message.slot, message.lane, message.versions, begin))
 
     # ------------------------------------------------------------ what happens
 
@@ -241,12 +241,14 @@ class Groups(RuleBasedStateMachine):
     def save(self) -> None:
         """Progress is stored, counts and dead letters with it, all together."""
         newest = max((one.versions[-1].commit_timestamp for one in self.sent), default=None)
-        watermark = self.progress.watermark(newest)
+        reached = self.progress.reached(newest)
+        watermark = reached.watermark
+        assert watermark is not None
         assert watermark >= self.durable.watermark
         self.machine.forget(str(watermark))
         self.durable = Durable(
             watermark,
-            {flow: (at, list(which)) for flow, (at, which) in self.progress.points.items()},
+            dict(reached.frontiers),
             dict(self.machine.failures),
             self.durable.dead | {str(one.version) for one in self.machine.dead},
             set(self.known),

@@ -333,7 +333,7 @@ def test_a_value_is_never_printed_at_length() -> None:
         ),
         ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
         ('kind = "push"\nmax_replays = 2', 'output[1]: max_replays: goes with kind = "replay"'),
-        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub" or "feed"'),
+        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub", "feed"'),
         ('kind = "feed"\non_full = "block"', 'output[1]: on_full: does not go with kind = "feed"'),
     ],
 )
@@ -360,4 +360,4 @@ def test_outputs_are_numbered_without_those_that_only_answer(tmp_path: Path) -> 
     assert [one.kind for one in config.lanes] == ["pub"]
     assert [one.kind for one in config.replays] == ["replay"]
     [problem] = problems(tmp_path, before + replay)
-    assert problem.startswith('output: one of kind "replay" alone sends nothing; add one of kind')
+    assert problem.startswith('output: one of kind "replay" alone sends nothing; add a "pub"')

@@ -1,27 +1,20 @@
 """How far a group is: what is handled for good, and from where to go on after a restart. Pure.
 
 Slots run ahead of each other, so the watermark of what is handled stays behind the slowest. Beside it
-is kept, per partition and topic, the point up to which all is handled: what lies above the watermark is
-not delivered again.
+is kept, per lane (partition and topic), how far that is: what lies above the watermark and is handled is not
+delivered again.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
 from typing import Protocol
 
 from spanwire._core import Timestamp
+from spanwire.consumer.reached import Frontier, Lane, Reached, just_before
 
-Flow = tuple[bytes, str]
-"""A partition and a topic: its changes come in commit order, and all are of one slot."""
-Identity = tuple[str, str, int]
-"""What tells the changes of one commit timestamp apart: transaction, sequence, number."""
-Point = tuple[Timestamp, list[Identity]]
-"""All before a timestamp, and these at it."""
-
-MAX_POINTS = 4096
-"""Points that are stored at the most; without its point a flow's changes above the watermark come again."""
+MAX_LANES = 4096
+"""Lanes whose point is stored at the most; of the others, changes above the watermark come again."""
 
 
 class Version(Protocol):
@@ -54,8 +47,9 @@ class Work(Protocol):
     """The first of its changes that is to be handled: those before were handled in another message."""
     end: int
     """Behind the last of its changes that is to be handled."""
-    flow: Flow | None
-    """Where it came from; None for a dead letter that was requeued, which is no part of the progress."""
+    lane: Lane | None
+    """Partition and topic: the changes of one are in commit order, and of one slot. None for a dead letter
+    that was requeued, which is no part of the progress."""
 
     def version(self, place: int) -> Version:
         """The version of one of its changes."""
@@ -64,27 +58,21 @@ class Work(Protocol):
 class Progress:
     """What of one group's input is handled."""
 
-    def __init__(self, watermark: Timestamp, points: Mapping[Flow, Point] | None = None) -> None:
-        """Go on from where a group was: all up to `watermark` is handled, and up to `points` above it."""
-        self._watermark = watermark
-        self._points = dict(points or {})
+    def __init__(self, start: Reached) -> None:
+        """Go on from where a group was; it has a watermark."""
+        assert start.watermark is not None
+        self._watermark = start.watermark
+        self._lanes: dict[Lane, Frontier] = {
+            lane: (at, list(which)) for lane, (at, which) in start.frontiers.items()
+        }
         self._open: dict[int, Work] = {}
         self._oldest: list[tuple[Timestamp, int]] = []
         self._numbers: dict[int, int] = {}
         self._given = 0
 
-    @property
-    def points(self) -> dict[Flow, Point]:
-        """Per flow, up to where all is handled, where that is above the watermark; the newest of many."""
-        above = {flow: point for flow, point in self._points.items() if point[0] > self._watermark}
-        self._points = above
-        if len(above) <= MAX_POINTS:
-            return dict(above)
-        return dict(heapq.nlargest(MAX_POINTS, above.items(), key=lambda item: item[1][0]))
-
     def given(self, work: Work) -> None:
         """Work has come that is not handled yet."""
-        if work.flow is None:
+        if work.lane is None:
             return
         self._given += 1
         self._open[self._given] = work
@@ -93,26 +81,30 @@ class Progress:
 
     def handled(self, work: Work, begin: int, end: int) -> None:
         """Its changes from `begin` up to before `end` are handled; those before are already."""
-        if work.flow is None:
+        if work.lane is None:
             return
         if begin < end:
-            self._points[work.flow] = _reach(self._points.get(work.flow), work, begin, end)
+            self._lanes[work.lane] = _reach(self._lanes.get(work.lane), work, begin, end)
         if end >= work.end:
             del self._open[self._numbers.pop(id(work))]
 
-    def watermark(self, given: Timestamp | None) -> Timestamp:
-        """All up to here is handled; it never goes back. `given`: all up to there has been given."""
+    def reached(self, given: Timestamp | None) -> Reached:
+        """How far all is handled; it never goes back. `given`: all up to there has been given."""
         while self._oldest and self._oldest[0][1] not in self._open:
             heapq.heappop(self._oldest)
         if given is not None:
             if self._oldest:
-                given = min(given, _before(self._oldest[0][0]))
+                given = min(given, just_before(self._oldest[0][0]))
             self._watermark = max(self._watermark, given)
-        return self._watermark
+        self._lanes = {lane: one for lane, one in self._lanes.items() if one[0] > self._watermark}
+        kept = self._lanes
+        if len(kept) > MAX_LANES:
+            kept = dict(heapq.nlargest(MAX_LANES, kept.items(), key=lambda item: item[1][0]))
+        return Reached(self._watermark, {lane: (at, list(which)) for lane, (at, which) in kept.items()})
 
 
-def _reach(known: Point | None, work: Work, begin: int, end: int) -> Point:
-    """The point of a flow whose changes `begin` to `end` - 1 are handled, too."""
+def _reach(known: Frontier | None, work: Work, begin: int, end: int) -> Frontier:
+    """Of a lane, how far it is whose changes `begin` to `end` - 1 are handled, too."""
     at = work.version(end - 1).commit_timestamp
     if known is not None and known[0] > at:
         return known
@@ -123,8 +115,3 @@ def _reach(known: Point | None, work: Work, begin: int, end: int) -> Point:
             break
         reached[1].append((version.transaction, version.sequence, version.number))
     return reached
-
-
-def _before(at: Timestamp) -> Timestamp:
-    """The last timestamp before another."""
-    return Timestamp(at.seconds, at.nanos - 1) if at.nanos else Timestamp(at.seconds - 1, 999_999_999)
