@@ -12,7 +12,7 @@ use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
-use crate::errors::{detached, raise};
+use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
@@ -26,7 +26,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -35,6 +35,7 @@ impl Pipeline {
         topic: &str,
         on_undecodable: &str,
         on_misfit: &str,
+        replay_endpoints: Vec<String>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -60,6 +61,7 @@ impl Pipeline {
             on_undecodable,
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
+            replay_endpoints,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -110,6 +112,11 @@ impl Pipeline {
             let what = format!("output {output} keeps no messages: give it more than 0");
             raise(py, &Error::Config { setting: "ring_bytes", what })
         })
+    }
+
+    /// Have each sender of an output tell every head in a tick, at once.
+    fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.0.tell(output).or_raise(py)
     }
 
     /// Counters: see docs/metrics.md.

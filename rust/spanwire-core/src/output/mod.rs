@@ -10,7 +10,7 @@
 //!
 //! So nothing waits while the socket is idle, and messages grow by themselves while it is busy.
 //! What else belongs to a sender (the heads of its flows, its ticks) is its [`Companion`]'s, called
-//! on the sender's thread between two sends.
+//! on the sender's thread between two sends. What the companion calls urgent goes out before the next message.
 //!
 //! **Handed over** means that the socket has accepted the message. PUB accepts always; PUSH when it
 //! has a peer with room for it, and until then its message stays at the head of the queue. What a
@@ -111,6 +111,7 @@ impl Output {
                 pool: Arc::clone(pool),
                 tick,
                 ticks: settings.kind != Kind::Push,
+                ticked: Instant::now(),
             };
             senders.push(Sender::start(worker, settings)?);
         }

@@ -63,13 +63,14 @@ impl Sender {
         self.queue.mark_dirty(flush);
     }
 
-    /// How many queued messages were handed over: a message that was [`Enqueued::Queued`] under a
-    /// number was, once this has reached it. What `Flush` gave is not counted here.
+    /// How many queued messages were handed over, and marks reached: a message that was
+    /// [`Enqueued::Queued`] under a number was, once this has reached it. What `Flush` gave is not counted
+    /// here.
     pub fn taken(&self) -> u64 {
         self.queue.taken()
     }
 
-    /// How many messages were queued so far: `taken` comes up to it.
+    /// How many messages and marks were queued so far: `taken` comes up to it.
     pub fn enqueued(&self) -> u64 {
         self.queue.enqueued()
     }

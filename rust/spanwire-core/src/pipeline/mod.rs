@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use crate::choose::Choice;
 use crate::envelope;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::{Context, Format, Origin, Output, Pool};
 
 pub use counters::Counters;
@@ -37,6 +37,7 @@ pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
 use heads::{Heads, Identity};
+use mark::Asked;
 
 /// What outputs must know of headers.
 const FORMAT: Format = Format {
@@ -78,6 +79,8 @@ struct SharedLane {
     choice: Option<Choice>,
     output: Output,
     first_sender: usize,
+    /// One per sender: whether it has been asked to tell every head.
+    asked: Vec<Arc<Asked>>,
 }
 
 impl Shared {
@@ -126,6 +129,7 @@ impl Pipeline {
                 name: [0; 16],
                 interval: settings.tick,
                 endpoints: Arc::clone(&endpoints),
+                replay: settings.replay_endpoints.as_slice().into(),
             };
             let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
                 let name = sender_name(index, sender);
@@ -146,7 +150,8 @@ impl Pipeline {
             let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
             let template = template(lane)?;
             let settings = lane.clone();
-            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
+            let asked = output.senders().iter().map(|_| Arc::default()).collect();
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender, asked });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
@@ -186,6 +191,22 @@ impl Pipeline {
     /// The outputs, in the order of the settings.
     pub fn outputs(&self) -> impl Iterator<Item = &Output> {
         self.shared.lanes.iter().map(|lane| &lane.output)
+    }
+
+    /// Has each sender of an output tell every head at once, behind what it has queued. Never waits.
+    ///
+    /// Errors: `Config` where there is no such output, `Closed`, or what a sender failed with.
+    pub fn tell(&self, output: usize) -> Result<()> {
+        let Some(lane) = self.shared.lanes.get(output) else {
+            let what = format!("there is no output {output}: there are {}", self.shared.lanes.len());
+            return Err(Error::Config { setting: "output", what });
+        };
+        for (sender, asked) in lane.output.senders().iter().zip(&lane.asked) {
+            if asked.ask() {
+                sender.mark(Arc::clone(asked) as _)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all that was pushed is handed over; false when time ran out. What is open needs no

@@ -31,7 +31,11 @@ pub enum Told {
 pub struct Notes {
     told: Arc<Mutex<Vec<Told>>>,
     confirmed: Arc<Mutex<Vec<u32>>>,
+    urgent: bool,
 }
+
+/// A mark that is told soon.
+pub const URGENT: u32 = 1_000_001;
 
 impl Companion for Notes {
     fn sent(&mut self, message: &Message) {
@@ -43,7 +47,9 @@ impl Companion for Notes {
     }
 
     fn reached(&mut self, mark: &Mark) {
-        self.told.lock().unwrap().push(Told::Reached(*mark.downcast_ref().unwrap()));
+        let mark = *mark.downcast_ref().unwrap();
+        self.told.lock().unwrap().push(Told::Reached(mark));
+        self.urgent |= mark == URGENT;
     }
 
     fn confirm(&self) -> Confirm {
@@ -51,8 +57,13 @@ impl Companion for Notes {
         Arc::new(move |mark| confirmed.lock().unwrap().push(*mark.downcast_ref().unwrap()))
     }
 
+    fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     fn tick(&mut self, out: &mut Vec<Message>) {
         self.told.lock().unwrap().push(Told::Tick);
+        self.urgent = false;
         out.push(Message { topic: Arc::from(TICK_TOPIC), changes: 0, ..message(u64::MAX, 0, b"tick") });
     }
 }
@@ -82,7 +93,7 @@ impl Rig {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let confirmed = Arc::new(Mutex::new(Vec::new()));
         let companion = |_| -> Box<dyn Companion> {
-            Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed) })
+            Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed), urgent: false })
         };
         let output = Output::bind(&context, settings, 0, tick, &pool, &companion, &FORMAT)?;
         Ok(Self { output, context, pool, notes, confirmed })
