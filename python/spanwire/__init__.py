@@ -11,10 +11,11 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Replay, Subscriber, Worker, replay
+from spanwire.consumer import Member, Replay, Subscriber, Worker, replay
 
 __all__ = [
     "Change",
+    "Member",
     "Message",
     "Output",
     "Pipeline",

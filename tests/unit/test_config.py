@@ -96,10 +96,10 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         'or write "store" or "now"',
         "source.end: must be a text in quotes, is date",
         'source.topic: must end in "/", is "a": write "a/"',
-        'output[0].kind: must be "pub", "push", "feed" or "replay", is "pubb"; did you mean "pub"?',
+        'output[0].kind: must be "pub", "push", "feed", "replay" or "group", is "pubb"; did you mean "pub"?',
         'output[0].bind: must look like "tcp://127.0.0.1:5560" or "ipc:///run/spanwire.sock", is "tcp:/x"',
         'output[0].queue_bytes: must be a whole number, is "5"; leave out the quotes',
-        'output[1].kind: is missing; write "pub", "push", "feed" or "replay"',
+        'output[1].kind: is missing; write "pub", "push", "feed", "replay" or "group"',
         'output[1].bind: needs at least one entry; write bind = "tcp://127.0.0.1:5560"',
         'output[2].bind: "tcp://0.0.0.0:5561" can be reached from other machines with security.mode "none"; '
         "bind to 127.0.0.1, or set security.insist = true",

@@ -262,7 +262,8 @@ class OutputConfig(Choice, GroupSettings, Sockets):
             elif name == "ring_bytes" and self.kind not in ("pub", "feed", "group"):
                 yield 'ring_bytes: goes with kind = "pub", "feed" or "group"; leave it out'
             elif name == "on_full" and self.kind in ("feed", "group"):
-                yield f'on_full: a "{self.kind}" never holds the others; leave it out'
+                never = f'does not go with kind = "{self.kind}", which never holds the others'
+                yield f"on_full: {never}; leave it out"
             elif self.kind != "group" and name in GroupSettings.model_fields:
                 yield f'{name}: goes with kind = "group"; leave it out'
         if self.kind == "group":

@@ -56,12 +56,14 @@ def save(
 def letters(
     database: sqlite3.Connection,
     name: str,
-    requeued: bool | None,
-    without: Collection[int],
-    limit: int | None,
+    *,
+    requeued: bool | None = None,
+    without: Collection[int] = (),
+    after: int = 0,
+    limit: int | None = None,
 ) -> list[DeadLetter]:
-    """The dead letters of a group, in the order they came."""
-    words, values = "work_group = ?", [name]
+    """The dead letters of a group, in the order they came; those behind the number `after`."""
+    words, values = "work_group = ? AND id > ?", [name, after]
     if requeued is not None:
         words += " AND requeued" if requeued else " AND NOT requeued"
     if without:
@@ -69,6 +71,13 @@ def letters(
     statement = f"SELECT {_LETTER} FROM dead_letter WHERE {words} ORDER BY id LIMIT ?"  # noqa: S608
     rows = database.execute(statement, (*values, -1 if limit is None else limit)).fetchall()
     return [_from_row(row) for row in rows]
+
+
+def count(database: sqlite3.Connection, name: str) -> tuple[int, int]:
+    """How many letters a group has, and how many of them are requeued."""
+    statement = "SELECT count(*), coalesce(sum(requeued), 0) FROM dead_letter WHERE work_group = ?"
+    letters, requeued = database.execute(statement, (name,)).fetchone()
+    return int(letters), int(requeued)
 
 
 def requeue(database: sqlite3.Connection, name: str, ids: Iterable[int] | None) -> int:

@@ -44,7 +44,7 @@ Row = tuple[Any, ...]
 def prepare(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
     """Lay out a new file, or make sure that this one is ours, whole, and of this stream."""
     if not _is_empty(database):
-        _check(database, identity, path)
+        check(database, identity, path)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("BEGIN IMMEDIATE")
@@ -102,7 +102,8 @@ def _raise(database: sqlite3.Connection) -> None:
         database.execute(f"PRAGMA user_version = {version}")
 
 
-def _check(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
+def check(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
+    """StoreError unless a file is ours, whole, of a layout that is known, and of this stream."""
     if _pragma(database, "application_id") != APPLICATION_ID:
         raise StoreError(
             f"{path}: is another program's database; set store.path to a file of its own", path=str(path)

@@ -167,7 +167,7 @@ class SqliteStore:
     ) -> list[DeadLetter]:
         """The dead letters of a group."""
         with self._transaction() as database:
-            return groups.letters(database, name, requeued, without, limit)
+            return groups.letters(database, name, requeued=requeued, without=without, limit=limit)
 
     def requeue(self, name: str, ids: Iterable[int] | None = None) -> int:
         """Have dead letters delivered again."""

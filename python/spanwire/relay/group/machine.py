@@ -137,11 +137,6 @@ class Machine:
             slot.handled = work.begin
             self._ready[work.slot] = None
 
-    def bury(self, dead: Dead) -> None:
-        """A change that came as one that nobody can handle."""
-        self._dead.append(dead)
-        self.unsaved = True
-
     def join(self, member: Member, credit: int, now: float) -> None:
         """Somebody works with us from now on; who joins again has lost what it held."""
         self.lose(member, "its member joined again")
