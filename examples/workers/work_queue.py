@@ -4,9 +4,8 @@
 
     python work_queue.py tcp://127.0.0.1:5580 webhooks http://127.0.0.1:8080/changes
 
-The changes of one row are told in order, by whichever worker has it. One that fails is told again, and after
-a few times goes to the dead letters (spanwire groups ...). At least once: the service drops repetitions by
-their Idempotency-Key.
+The changes of one row are told in order. One that the service refuses is told again, and after the group's
+max_deliveries goes to the dead letters. At least once: the service drops repetitions by Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -19,15 +18,15 @@ from spanwire import Change, Member
 
 
 def main(work: str, group: str, url: str) -> None:
-    """Work until interrupted."""
+    """Work until interrupted. A change is handled once the next one is asked for."""
     with Member(work, group) as member:
         for change in member:
             try:
                 tell(url, change)
-            except (urllib.error.URLError, TimeoutError) as error:
-                member.reject(change, str(error))
-            else:
-                member.ack(change)
+            except urllib.error.HTTPError as error:
+                member.reject(f"HTTP {error.code}")
+            except (urllib.error.URLError, TimeoutError):
+                member.reject("the service does not answer")
 
 
 def tell(url: str, change: Change) -> None:

@@ -11,18 +11,21 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Subscriber, Worker
+from spanwire.consumer import Member, Replay, Subscriber, Worker, replay
 
 __all__ = [
     "Change",
+    "Member",
     "Message",
     "Output",
     "Pipeline",
     "RecordVersion",
+    "Replay",
     "Subscriber",
     "Timestamp",
     "Untyped",
     "Worker",
     "__version__",
     "errors",
+    "replay",
 ]

@@ -12,6 +12,7 @@ SpanwireError
 │   └── FencedError        somebody else owns the partition under a newer epoch
 ├── SocketError        a ZeroMQ socket, e.g. a port in use
 ├── FormatError        a message that is not in spanwire's format
+├── RefusedError       a relay refused what was asked of it
 ├── Gap                messages of a flow that did not arrive
 ├── HeldBackError      more waits for its transactions to be complete than memory allows   (retryable)
 └── ClosedError        used after close
@@ -84,6 +85,10 @@ class SocketError(SpanwireError):
 
 class FormatError(SpanwireError):
     """A message that is not in spanwire's format, or needs a feature this version does not know."""
+
+
+class RefusedError(SpanwireError):
+    """A relay refused what was asked of it. Fields: `reason` (Reply.Reason of envelope.capnp), `endpoint`."""
 
 
 class Gap(SpanwireError):

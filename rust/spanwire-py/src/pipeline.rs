@@ -1,20 +1,22 @@
 //! `Pipeline`: bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
-use crate::errors::{detached, raise};
+use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
+use crate::ring::Ring;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -24,7 +26,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -33,6 +35,7 @@ impl Pipeline {
         topic: &str,
         on_undecodable: &str,
         on_misfit: &str,
+        replay_endpoints: Vec<String>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -58,6 +61,7 @@ impl Pipeline {
             on_undecodable,
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
+            replay_endpoints,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -98,6 +102,23 @@ impl Pipeline {
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 
+    /// What an output keeps of what it has handed over.
+    fn ring(&self, py: Python<'_>, output: usize) -> PyResult<Ring> {
+        let Some(found) = self.0.outputs().nth(output) else {
+            let outputs = self.0.outputs().count();
+            return Err(PyIndexError::new_err(format!("output {output} of {outputs}")));
+        };
+        found.ring().map(|ring| Ring(Arc::clone(ring))).ok_or_else(|| {
+            let what = format!("output {output} keeps no messages: give it more than 0");
+            raise(py, &Error::Config { setting: "ring_bytes", what })
+        })
+    }
+
+    /// Have each sender of an output tell every head in a tick, at once.
+    fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.0.tell(output).or_raise(py)
+    }
+
     /// Counters: see docs/metrics.md.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
@@ -126,6 +147,11 @@ impl Pipeline {
             outputs.append(senders)?;
         }
         dict.set_item("outputs", outputs)?;
+        let rings = PyList::empty(py);
+        for output in self.0.outputs() {
+            rings.append(output.ring().map(|ring| ring_stats(py, ring)).transpose()?)?;
+        }
+        dict.set_item("rings", rings)?;
         Ok(dict)
     }
 
@@ -154,6 +180,17 @@ impl Pipeline {
     ) {
         self.close(py);
     }
+}
+
+fn ring_stats<'py>(py: Python<'py>, ring: &spanwire_core::output::Ring) -> PyResult<Bound<'py, PyDict>> {
+    let stats = ring.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("max_bytes", stats.max_bytes)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("flows", stats.flows)?;
+    dict.set_item("oldest", stats.oldest.map(Timestamp))?;
+    Ok(dict)
 }
 
 fn sender_stats<'py>(

@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 
 use crate::choose::Choice;
 use crate::envelope;
-use crate::error::Result;
-use crate::output::{Context, Output, Pool};
+use crate::error::{Error, Result};
+use crate::output::{Context, Format, Origin, Output, Pool};
 
 pub use counters::Counters;
 pub use intake::Pushed;
@@ -37,6 +37,17 @@ pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
 use heads::{Heads, Identity};
+use mark::Asked;
+
+/// What outputs must know of headers.
+const FORMAT: Format = Format {
+    stamp: envelope::set_sent_at,
+    origin: |header| {
+        let header = envelope::Header::decode(header).ok()?;
+        Some(Origin { partition: header.partition, epoch: header.epoch })
+    },
+    last_commit: |header| Some(envelope::Header::decode(header).ok()?.last?.commit_timestamp),
+};
 
 /// Bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 #[derive(Debug)]
@@ -68,6 +79,8 @@ struct SharedLane {
     choice: Option<Choice>,
     output: Output,
     first_sender: usize,
+    /// One per sender: whether it has been asked to tell every head.
+    asked: Vec<Arc<Asked>>,
 }
 
 impl Shared {
@@ -103,8 +116,9 @@ impl Pipeline {
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
+            let index = lane.output.number.unwrap_or(index);
             let endpoints = Arc::new(OnceLock::new());
-            let senders = lane.output.bind.len();
+            let senders = lane.output.senders();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
@@ -115,6 +129,7 @@ impl Pipeline {
                 name: [0; 16],
                 interval: settings.tick,
                 endpoints: Arc::clone(&endpoints),
+                replay: settings.replay_endpoints.as_slice().into(),
             };
             let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
                 let name = sender_name(index, sender);
@@ -128,14 +143,15 @@ impl Pipeline {
                 settings.tick,
                 &pool,
                 &companion,
-                envelope::set_sent_at,
+                &FORMAT,
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
             let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
             let template = template(lane)?;
             let settings = lane.clone();
-            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
+            let asked = output.senders().iter().map(|_| Arc::default()).collect();
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender, asked });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
@@ -175,6 +191,22 @@ impl Pipeline {
     /// The outputs, in the order of the settings.
     pub fn outputs(&self) -> impl Iterator<Item = &Output> {
         self.shared.lanes.iter().map(|lane| &lane.output)
+    }
+
+    /// Has each sender of an output tell every head at once, behind what it has queued. Never waits.
+    ///
+    /// Errors: `Config` where there is no such output, `Closed`, or what a sender failed with.
+    pub fn tell(&self, output: usize) -> Result<()> {
+        let Some(lane) = self.shared.lanes.get(output) else {
+            let what = format!("there is no output {output}: there are {}", self.shared.lanes.len());
+            return Err(Error::Config { setting: "output", what });
+        };
+        for (sender, asked) in lane.output.senders().iter().zip(&lane.asked) {
+            if asked.ask() {
+                sender.mark(Arc::clone(asked) as _)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all that was pushed is handed over; false when time ran out. What is open needs no

@@ -29,6 +29,8 @@ pub struct Settings {
     pub max_record_bytes: usize,
     /// Where messages go.
     pub outputs: Vec<Lane>,
+    /// Where this relay takes requests for repair, replay and snapshots: told in ticks.
+    pub replay_endpoints: Vec<String>,
 }
 
 impl Default for Settings {
@@ -43,6 +45,7 @@ impl Default for Settings {
             tick: Duration::from_secs(1),
             max_record_bytes: 256 << 20,
             outputs: Vec::new(),
+            replay_endpoints: Vec::new(),
         }
     }
 }
