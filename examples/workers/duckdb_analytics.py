@@ -1,7 +1,6 @@
 r"""Analytics in DuckDB that are right at every moment: whole transactions, in commit order.
 
     python duckdb_analytics.py DATABASE CHANGES REPLAYS TOPICS SINCE
-
     python duckdb_analytics.py shop.duckdb tcp://127.0.0.1:5560 tcp://127.0.0.1:5570 shop/all_tables/ \
         2026-11-23T00:00:00Z
 

