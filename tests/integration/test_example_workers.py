@@ -229,7 +229,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def test_a_web_service_is_told_of_every_change(simulator: Simulator, tmp_path: Path) -> None:
-    """By two workers, one of them killed: at least once, in order per row; what is never taken is set aside."""
+    """By two workers, one of them killed: at least once, in row order; what it never takes is set aside."""
     work = free_endpoint()
     with Service() as service, relaying(simulator, tmp_path, GROUP.format(work=work)):
         command = [WORKERS / "work_queue.py", work, "webhooks", service.url]
