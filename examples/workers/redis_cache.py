@@ -20,6 +20,7 @@ from typing import Any
 import redis
 
 from spanwire import Change, Subscriber, Untyped, snapshot
+from spanwire.consumer.cursor import Cursor
 
 AT_ONCE = 1000
 """Rows of a snapshot in one MULTI."""
@@ -39,11 +40,13 @@ def fill(cache: redis.Redis, replays: str, topic: str) -> str:
     """All rows as they are at one moment; the cursor that its changes begin at. Killed, it begins anew."""
     for key in cache.scan_iter(f"{topic}*", count=AT_ONCE):
         cache.delete(key)  # of a fill that came to no end: rows that are gone by now
-    with snapshot(replays, topic) as rows:
+    table = topic.split("/")[2]
+    with snapshot(replays, table, topics=topic) as rows:
         while come := list(islice(rows, AT_ONCE)):
             write(cache, topic, come)
-        write(cache, topic, (), rows.cursor)
-        return rows.cursor
+        cursor = Cursor.at(rows.at).encode()
+    write(cache, topic, (), cursor)
+    return cursor
 
 
 def write(cache: redis.Redis, topic: str, rows: Iterable[Change], cursor: str | None = None) -> None:

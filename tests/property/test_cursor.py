@@ -176,6 +176,7 @@ def test_cursors_of_several_outputs_become_one() -> None:
     assert Cursor.merged([both, Cursor({1: Reached(late)})]).watermark == late
     assert Cursor.merged([both, Cursor({1: Reached()})]).watermark is None
     assert Cursor().watermark is None
+    assert Cursor.at(early).of(0) == Cursor.at(early).of(7) == Reached(early)
     with pytest.raises(ConfigError, match="another change stream"):
         Cursor.merged([a, Cursor({}, bytes(range(16)))])
 
