@@ -112,8 +112,8 @@ class Pipeline:
         replay_endpoints: Sequence[str] = ...,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in ticks.
-        `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots: told in
+        ticks. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property
