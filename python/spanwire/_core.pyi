@@ -101,7 +101,8 @@ class Output:
         tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
         columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
         `options`: ring_bytes (memory that messages may hold which stay for who missed them; 0, the default
-        of "pub", keeps none), connections (peers of a feed at a time), silence_ms (a feed forgets a peer that
+        of "pub", keeps none), number (that its headers tell, of an output whose messages these are again; its
+        place if not given), connections (peers of a feed at a time), silence_ms (a feed forgets a peer that
         says nothing for so long), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
@@ -147,6 +148,12 @@ class Pipeline:
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
+    def table(
+        self, table: str, columns: Sequence[tuple[str, bool, int]], *, part: str, at: Timestamp
+    ) -> TableRows:
+        """Open a read of a part of a table, for a snapshot. `columns`: (name, is_primary_key,
+        ordinal_position) of what the query selects, in its order, at least one. `part`: names the part among
+        all of the table. `at`: the rows are as they were then."""
     def ring(self, output: int) -> Ring:
         """What an output keeps of what it has handed over. ConfigError where that is nothing; IndexError."""
     def tell(self, output: int) -> None:
@@ -161,6 +168,27 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+@final
+class TableRows:
+    """The rows of one part of a table, on their way into messages of kind "snapshot": a row goes out as its
+    insert would, by each output's own topics, choice and values, under the version (at, "", part, the row's
+    number in the part). One thread at a time pushes."""
+
+    @property
+    def partition(self) -> bytes:
+        """What its messages name as their partition: 16 bytes."""
+    def push(self, messages: Sequence[bytes]) -> int:
+        """Take messages of the query, in order; how many rows of them go out. Blocks while an output with
+        on_full="block" is full. After an error it takes nothing more."""
+    def resume(self) -> bytes | None:
+        """After the stream broke: the token behind which the same query goes on, None where there is none.
+        What was sent of what comes then is not sent again."""
+    def restart(self) -> None:
+        """The query is asked anew: all its rows come again, and are sent again."""
+    def finish(self) -> int:
+        """All rows have come: hand over what is open. How many messages they went out in. CorruptError where
+        a row is half read."""
 
 @final
 class Ring:
@@ -372,6 +400,7 @@ def encode_reply(
     deliveries: int = 0,
     rows_done: int = 0,
     rows_total: int = 0,
+    until: int = 0,
 ) -> bytes:
     """What a relay answers, as one frame, behind which "message" and "work" have the four of a message;
     fields as in Reply of envelope.capnp, empty by default.

@@ -44,6 +44,7 @@ impl Output {
         options.take("queue_bytes", &mut output.queue_bytes)?;
         options.take("queue_messages", &mut output.queue_messages)?;
         options.take("ring_bytes", &mut output.ring_bytes)?;
+        options.take_some("number", &mut output.number)?;
         options.take("connections", &mut output.connections)?;
         options.take_time("silence_ms", 1, &mut output.silence)?;
         options.take("high_water_mark", &mut output.high_water_mark)?;
@@ -89,6 +90,20 @@ impl<'py> Options<'py> {
             raise(self.py, &Error::Config { setting: name, what: format!("{number} is out of range") })
         })?;
         Ok(())
+    }
+
+    /// The same where there need not be one.
+    pub fn take_some<T: TryFrom<i64> + Default>(
+        &mut self,
+        name: &'static str,
+        setting: &mut Option<T>,
+    ) -> PyResult<()> {
+        if self.given.contains_key(name) {
+            self.take(name, setting.insert(T::default()))
+        } else {
+            self.known.push(name);
+            Ok(())
+        }
     }
 
     /// The same for a time, given in units of so many milliseconds.
