@@ -484,9 +484,12 @@ class Follower:
         if message.sequence < flow.next:
             return
         if message.sequence > flow.next:
-            if current is not None and current is not ownership and current.process is not process:
+            if current is None or current is ownership or current.process is process:
+                self._hole(
+                    ownership, message.topic, flow, message.sequence, message.stage, before=message.first
+                )
+            elif current.epoch > message.epoch:
                 return  # out of date, and not whole: likewise
-            self._hole(ownership, message.topic, flow, message.sequence, message.stage, before=message.first)
         flow.next, flow.last = message.sequence + 1, message.last or flow.last
         self.bytes_held += size
         ownership.lane.append((message.stage, (message, size)))
@@ -579,6 +582,9 @@ class Follower:
                 return current
             if epoch == current.epoch:
                 self.clashes.setdefault(partition, epoch)
+                clashing = self._ownerships.setdefault(place, Ownership(partition, epoch, process))
+                clashing.continuous, clashing.open_stage = True, _LAST_STAGE
+                self._flush(clashing)
             return None
         ownership = self._ownerships.get(place)
         if ownership is None:
@@ -761,7 +767,7 @@ class Follower:
         self._flush(earlier)
         if earlier.lane:
             return False
-        if earlier.process is later.process:
+        if earlier.process is later.process or (earlier.starts_at or later.starts_at) == begins:
             return True
         complete = earlier.complete
         return complete is not None and complete >= begins
