@@ -322,7 +322,7 @@ def test_all_is_handled_through_kills_of_members_and_relay(tmp_path: Path) -> No
     with Simulator(database(churn=400)) as simulator:
         config(simulator, tmp_path, endpoint)
         path = tmp_path / "relay.toml"
-        for _ in range(3):
+        for _ in range(2):
             with relay(path):
                 crowd = [Process(endpoint), Process(endpoint)]
                 processes += crowd
