@@ -123,8 +123,10 @@ class Pipeline:
         stream_id: bytes | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in ticks.
-        `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in
+        ticks. `stream_id`: the first 16 bytes of SHA-256 of the stream's resource path; a feed refuses who
+        asks for another one. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a
+        port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property
@@ -398,6 +400,7 @@ def encode_reply(
     deliveries: int = 0,
     rows_done: int = 0,
     rows_total: int = 0,
+    until: int = 0,
 ) -> bytes:
     """What a relay answers, as one frame, behind which "message" and "work" have the four of a message;
     fields as in Reply of envelope.capnp, empty by default.

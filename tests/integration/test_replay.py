@@ -24,6 +24,7 @@ from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
 from spanwire.relay import Relay
+from spanwire.relay.answering import stream_id
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 
 WAIT_MS = 20_000
@@ -204,6 +205,47 @@ def ending(link: Link) -> Answer:
                 return answer
 
 
+def test_a_replay_goes_on_with_another_relay(simulator: Simulator, tmp_path: Path) -> None:
+    """The relay ends in the middle of it: the next one at that endpoint serves the rest, each change once."""
+    config = settings(simulator, tmp_path)
+    port = free_port()
+    config.output[1].bind[:] = [f"tcp://127.0.0.1:{port}"]
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 3)
+        began = Timestamp.now()
+        for _ in range(5):
+            simulator.workload(WorkloadConfig(changes=100))
+            time.sleep(0.3)
+        caught_up(relay, listener, simulator)
+        original = between(listener.changes, began, until := Timestamp.parse(relay.status()["watermark"]))
+        replayed = replay(relay.endpoints[1][0], after=began, until=until, rate=300)
+        again = [next(replayed) for _ in range(100)]
+    with Relay(config):
+        again += list(replayed)
+    assert sorted(one.canonical() for one in again) == original
+    assert len(again) > 300
+
+
+def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever asks for heads hears a complete tick behind it, without waiting for the next one."""
+    config = settings(simulator, tmp_path)
+    with Relay(config) as relay, Link(relay.endpoints[1][0]) as link:
+        heard = zmq.Context.instance().socket(zmq.SUB)
+        heard.linger = 0
+        heard.subscribe(b"")
+        heard.connect(relay.endpoints[0][0])
+        assert heard.poll(WAIT_MS)
+        link.ask("heads", stream=stream_id(config.source.identity))
+        assert ending(link).kind == "done"
+        while True:
+            assert heard.poll(WAIT_MS)
+            message = Message.decode(heard.recv_multipart())
+            if message.kind == "tick" and message.tick()["complete"]:
+                break
+        assert message.tick()["relays"][0]["replay"] == relay.endpoints[1]
+        heard.close()
+
+
 def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
     """With the oldest timestamp that can still be had; never silence."""
     with pytest.raises(RetentionExpired) as caught:
@@ -282,6 +324,8 @@ def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
             eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 1, 20)
             other.ask("replay", after=began, limit=5)
             eventually(lambda: relay.status()["replay"][0]["replays"]["queued"] == 1, 20)
+            other.ask("replay", after=began, limit=7)
+            assert ending(other).fields["reason"] == "tooMany"  # one peer does not fill the queue
             with Link(endpoint) as third:
                 third.ask("replay", after=began, limit=6)
                 assert ending(third).fields["reason"] == "busy"
@@ -334,6 +378,43 @@ def test_a_replay_on_the_emulator_equals_the_original(
         assert sorted(done.stdout.splitlines()) == sorted(one.canonical() for one in listener.changes)
         assert json.loads(done.stderr)["changes"] == 60
     database.drop()
+
+
+def test_equal_replays_that_wait_share_one_read(simulator: Simulator, tmp_path: Path) -> None:
+    """Each peer gets the topics it asked for, from the same re-read of Spanner."""
+    with Relay(settings(simulator, tmp_path, max_replays=1)) as relay:
+        endpoint = relay.endpoints[1][0]
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=300))
+            caught_up(relay, listener, simulator)
+        until = Timestamp.parse(relay.status()["watermark"])
+        topic = listener.changes[0].topic
+        with Link(endpoint, window_bytes=1) as stalled, Link(endpoint) as one, Link(endpoint) as two:
+            blocking = stalled.ask("replay", after=began)
+            eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 1, 20)
+            one.ask("replay", after=began, until=until)
+            two.ask("replay", after=began, until=until, topics=[topic])
+            eventually(lambda: relay.status()["replay"][0]["open"] == 3, 20)
+            assert relay.status()["replay"][0]["replays"]["queued"] == 1
+            stalled.cancel(blocking)
+            found = [sorted(changes_of(link)) for link in (one, two)]
+        assert found[0] == between(listener.changes, began, until)
+        assert found[1] == between([c for c in listener.changes if c.topic == topic], began, until)
+        assert 0 < len(found[1]) < len(found[0])
+        eventually(lambda: relay.status()["replay"][0]["replays"]["served"] == 2, 20)
+
+
+def changes_of(link: Link) -> list[str]:
+    """The canonical changes of all messages up to the end of what was asked."""
+    found: list[str] = []
+    while link.open:
+        assert link.socket.poll(WAIT_MS)
+        for answer in link.take():
+            if answer.frames is not None:
+                found += [one.canonical() for one in Message.decode(answer.frames).changes()]
+    return found
 
 
 def free_port() -> int:

@@ -181,7 +181,7 @@ class Exchanges:
         return events
 
     def _make_room(self) -> bool:
-        """Forget the peer that said nothing for longest of those that wait for nothing: they lose nothing by it.
+        """Forget who said nothing for longest of the peers that wait for nothing: they lose nothing by it.
 
         Who comes again and again over new connections would otherwise keep all others out.
         """
