@@ -15,6 +15,7 @@ from typing import Any, Self
 from integration.relays import eventually
 from integration.test_relay_killed import free_endpoint, relay
 
+from spanwire import Timestamp
 from spanwire.simulator import Simulator, WorkloadConfig
 
 _KILLS = 5
@@ -51,6 +52,11 @@ def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tup
     config.write_text(text + more, encoding="utf-8")
     with relay(config):
         yield changes, replays
+
+
+def beginning(simulator: Simulator) -> str:
+    """When the change stream was created: before that there is nothing to be had."""
+    return str(Timestamp(simulator.created // 10**9, simulator.created % 10**9))
 
 
 class Writing:
