@@ -18,7 +18,7 @@ from integration.test_relay_killed import free_endpoint, relay
 from spanwire import Timestamp
 from spanwire.simulator import Simulator, WorkloadConfig
 
-_KILLS = 5
+_KILLS = 3
 _CONFIG = """
 [source]
 project = "{source.project}"
@@ -62,7 +62,7 @@ def beginning(simulator: Simulator) -> str:
 class Writing:
     """Commits at a pace while the block runs, or until it is stopped."""
 
-    def __init__(self, simulator: Simulator, rate: float = 300) -> None:
+    def __init__(self, simulator: Simulator, rate: float = 200) -> None:
         self._simulator = simulator
         self._step = WorkloadConfig(changes=30, rate=rate)
         self._stop = threading.Event()

@@ -78,7 +78,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: Path) -> None:
     """From rows that were there before it, through kills in the snapshot and behind it."""
     topic = f"{TOPIC}orders/"
-    simulator.workload(WorkloadConfig(changes=1000))
+    simulator.workload(WorkloadConfig(changes=500))
     with redis_server(tmp_path) as url, relaying(simulator, tmp_path) as (changes, replays):
         cache = redis.Redis.from_url(url, decode_responses=True)
 
