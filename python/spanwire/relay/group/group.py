@@ -184,10 +184,11 @@ class Group:
         for one in self._machine.dispatch(now):
             task = one.work
             assert isinstance(task, Task)
-            sent = self._desk.reply(
+            join = self._joins.get(one.member)  # None: it was found gone at a delivery before this one
+            sent = join is not None and self._desk.reply(
                 one.member,
                 "work",
-                self._joins[one.member],
+                join,
                 task.frames,
                 delivery=one.number,
                 handled=one.handled,
