@@ -16,6 +16,7 @@ from simulation.changes import Change, Message
 from simulation.clock import MS, SECOND, Clock, Process
 from simulation.ring import size_of
 from simulation.service import Reply, Request
+from simulation.spanner import Spanner
 from simulation.window import Window
 
 from spanwire._core import Timestamp
@@ -55,7 +56,7 @@ class Kept:
     """Each with the oldest instant that could be read when it was announced."""
     cursor: Reached | None = None
     since: Timestamp | None = None
-    """Everything later is owed; None until that is known."""
+    """Everything later is owed; None until it has joined, where it starts from now."""
 
     def copy(self) -> Kept:
         """As it stands."""
@@ -84,9 +85,9 @@ class Consumer:
         name: str,
         habits: Habits,
         make: Callable[..., Any],
-        oldest: Callable[[], int],
+        spanner: Spanner,
     ) -> None:
-        self.clock, self.name, self.habits, self.make, self.oldest = clock, name, habits, make, oldest
+        self.clock, self.name, self.habits, self.make, self.spanner = clock, name, habits, make, spanner
         self.rng = random.Random(seed)
         self.kept = Kept()
         if habits.start is not None:
@@ -292,7 +293,7 @@ class Life(Process):
         follower, order = self.follower, self.order
         while (item := follower.next()) is not None:
             if isinstance(item, Gap):
-                self.kept.gaps.append((item, self.owner.oldest()))
+                self.kept.gaps.append((item, self.owner.spanner.oldest))
                 continue
             fresh = follower.fresh(item)
             if order is None:
@@ -321,8 +322,8 @@ class Life(Process):
         after = self.follower.watermark
         if before is not None and (after is None or after < before):
             self.owner.problems.append(f"the watermark went back from {before} to {after}")
-        if self.kept.since is None and after is not None:
-            self.kept.since = after
+        if self.kept.since is None and self.follower.joined:
+            self.kept.since = Timestamp(self.owner.spanner.instant)
 
     def _store_regularly(self) -> None:
         self.store()
@@ -330,7 +331,7 @@ class Life(Process):
 
     def store(self) -> None:
         """Data and cursor, in one transaction."""
-        if self.kept.since is not None:
+        if self.follower.watermark is not None:
             if self.order is None:
                 self.kept.cursor = self.follower.reached()
             else:

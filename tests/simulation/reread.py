@@ -46,7 +46,7 @@ class Reread:
         token = self.rng.choice(readable)
         log, most = self.spanner.logs[token], self.rng.choice((1, 3, 10))
         changes: list[Change] = []
-        while (record := self._peek(log)) is not None and most:
+        while most and not self._stands(token) and (record := self._peek(log)) is not None:
             most -= 1
             self.places[token] += 1
             if record.kind == "data":

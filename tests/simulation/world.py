@@ -69,7 +69,7 @@ class World:
         self._generation = 0
         for number, (_, habits) in enumerate(scenario.consumers):
             consumer = Consumer(
-                clock, rng.randrange(1 << 30), f"c{number}", habits, make, lambda: self.spanner.oldest
+                clock, rng.randrange(1 << 30), f"c{number}", habits, make, self.spanner
             )
             consumer.find_host = lambda ask, consumer=consumer: self._host_for(consumer, ask)
             consumer.send = lambda host, request, consumer=consumer: self._send(consumer, host, request)
@@ -88,10 +88,9 @@ class World:
     def run(self) -> bool:
         """Run it; whether everything arrived in time."""
         scenario, clock = self.scenario, self.clock
-        clock.run(MS)
-        self._start_relay(self.hosts[0])
+        clock.after(MS, lambda: self._start_relay(self.hosts[0]))
         if scenario.shares:
-            clock.after(self.rng.randint(0, SECOND), lambda: self._start_relay(self.hosts[1]))
+            clock.after(self.rng.randint(MS, SECOND), lambda: self._start_relay(self.hosts[1]))
         for consumer, (begins, _) in zip(self.consumers, scenario.consumers, strict=True):
             clock.after(begins, lambda consumer=consumer: self._begin(consumer))
         if not self.perfect:
@@ -316,7 +315,7 @@ class World:
             if not self.scenario.shares and len(self.hosts) > 1:
                 other = self.hosts[1 - host.number]
                 clock.after(rng.randint(MS, 400 * MS), lambda: self._start_relay(other))
-        elif kind == "hand over" and relay.readers:
+        elif kind == "hand over" and self.scenario.shares and relay.readers:
             relay.give_up(rng.choice(sorted(relay.readers)))
 
     def _start_somewhere(self, host: Host, delay: int) -> None:
