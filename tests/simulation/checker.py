@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from simulation.changes import Change, Message
 from simulation.consumer import Consumer, Kept
+from simulation.gaps import covers, time_of
 from simulation.world import World
 
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick
-
-if TYPE_CHECKING:
-    from spanwire.errors import Gap
 
 
 def violations(world: World, arrived: bool) -> list[str]:
@@ -91,30 +89,9 @@ def _gaps_in_order(consumer: Consumer, kept: Kept) -> list[str]:
     found = []
     for gap, oldest in kept.gaps:
         after = gap.fields["after"]
-        if after is None or _time(after) >= Timestamp(oldest):
+        if after is None or time_of(after) >= Timestamp(oldest):
             found.append(f"gap: announced although it can be had from {oldest} on: {gap}")
     return found
-
-
-def covers(gap: Gap, change: Change) -> bool:
-    """Whether a change lies in what a gap announces."""
-    fields = gap.fields
-    if fields["topic"] is not None and fields["topic"] != change.topic:
-        return False
-    after, before, last = fields["after"], fields["before"], fields["last"]
-    if after is not None and not _beyond(change, after):
-        return False
-    if last is not None:
-        return not _beyond(change, last)
-    return before is None or not _beyond(change, before)
-
-
-def _beyond(change: Change, bound: Any) -> bool:
-    return bool(change.commit_timestamp > bound if isinstance(bound, Timestamp) else change.version > bound)
-
-
-def _time(bound: Any) -> Timestamp:
-    return bound if isinstance(bound, Timestamp) else bound.commit_timestamp
 
 
 # ---------------------------------------------------------------------- what the relays sent

@@ -14,6 +14,7 @@ from typing import Any
 
 from simulation.changes import Change, Message
 from simulation.clock import MS, SECOND, Clock, Process
+from simulation.gaps import covers
 from simulation.ring import size_of
 from simulation.service import Reply, Request
 from simulation.spanner import Spanner
@@ -111,6 +112,8 @@ class Consumer:
         if self.life is not None:
             self.life.kill()
             self.life = None
+            if not self.habits.can_ask:
+                self.kept = Kept()  # a cursor is worth nothing where nobody answers
 
     def room(self) -> int:
         """How much its sockets still take."""
@@ -315,8 +318,10 @@ class Life(Process):
         mark = self.follower.watermark
         if mark is not None and any(change.commit_timestamp <= mark for change in fresh):
             since = self.kept.since
-            if since is not None and any(since < one.commit_timestamp <= mark for one in fresh):
-                self.owner.problems.append(f"new at or below the watermark {mark.seconds}: {fresh}")
+            late = [one for one in fresh if since is not None and since < one.commit_timestamp <= mark]
+            late = [one for one in late if not any(covers(gap, one) for gap, _ in self.kept.gaps)]
+            if late:
+                self.owner.problems.append(f"new at or below the watermark {mark.seconds}: {late}")
 
     def _check_watermark(self, before: Timestamp | None) -> None:
         after = self.follower.watermark

@@ -89,7 +89,7 @@ class Reread:
         for token, parents in list(self._waiting.items()):
             if token in self._done or token in self.places:
                 del self._waiting[token]
-            elif not any(parent in self.places or parent in self._waiting for parent in parents):
+            elif self._done.issuperset(parents):  # one that is not known yet is not done either
                 del self._waiting[token]
                 self._open(token)
 
