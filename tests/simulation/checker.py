@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
-from simulation.changes import Change, Message
+from simulation.changes import TOPICS, Change, Message
 from simulation.consumer import Consumer, Kept
 from simulation.gaps import covers, time_of
 from simulation.world import World
-
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick
 
@@ -59,7 +59,7 @@ def _handed_over_once(world: World, changes: list[Change]) -> list[str]:
 
 
 def _in_transaction_order(changes: list[Change]) -> list[str]:
-    for before, after in zip(changes, changes[1:], strict=False):
+    for before, after in pairwise(changes):
         if after.version <= before.version:
             return [f"transactions: {after} behind {before}"]
     return []
@@ -108,9 +108,7 @@ def relay_violations(world: World) -> list[str]:
 
 
 def _positions_are_true(world: World, sender: Any) -> list[str]:
-    """Where a tick tells a position, all changes up to there were sent before, under this epoch or an older."""
-    from simulation.changes import TOPICS
-
+    """Where a tick tells a position, all changes from the ownership's start up to there were sent before."""
     lane = sender.lane
     mine = {topic for n, topic in enumerate(TOPICS) if n % len(lane.senders) == sender.number}
     sent: dict[bytes, set[int]] = {}
@@ -134,6 +132,9 @@ def _positions_are_true(world: World, sender: Any) -> list[str]:
                 if record.kind == "data" and record.what[0].topic in mine and id(record.what[0]) not in known:
                     if log.end is not None and record.at >= told.position.seconds:
                         continue
-                    return [f"relay: {sender.name!r} tells {told.position.seconds} of {told.id!r} before {record.what}"]
+                    return [
+                        f"relay: {sender.name!r} tells {told.position.seconds} of {told.id!r} "
+                        f"before {record.what}"
+                    ]
             checked[told.id, told.epoch] = place
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import random
 from collections.abc import Callable
 
 MS = 1_000
@@ -10,6 +11,11 @@ MS = 1_000
 SECOND = 1_000 * MS
 
 Call = Callable[[], object]
+
+
+def between(rng: random.Random, low: int, high: int) -> int:
+    """A number from `low` to `high`, drawn faster than by `randint`."""
+    return low + int(rng.random() * (high - low + 1))
 
 
 class Clock:

@@ -13,13 +13,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.changes import Change, Message
-from simulation.clock import MS, SECOND, Clock, Process
+from simulation.clock import MS, SECOND, Clock, Process, between
 from simulation.gaps import covers
 from simulation.ring import size_of
 from simulation.service import Reply, Request
 from simulation.spanner import Spanner
 from simulation.window import Window
-
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick
 from spanwire.consumer.follower import AskHeads, AskRepair, AskReplay
@@ -163,8 +162,8 @@ class Life(Process):
         self.ids = 0
         self.asked: dict[int, Asked] = {}
         self._working = False
-        self.later(self.rng.randint(1, 50 * MS), self._timer)
-        self.later(self.rng.randint(1, self.habits.store_every), self._store_regularly)
+        self.later(between(self.rng, 1, 50 * MS), self._timer)
+        self.later(between(self.rng, 1, self.habits.store_every), self._store_regularly)
 
     @property
     def now(self) -> float:
@@ -176,7 +175,7 @@ class Life(Process):
         self.inbox.append(item)
         if not self._working:
             self._working = True
-            self.later(self.rng.randint(10, self.habits.pace), self._work)
+            self.later(between(self.rng, 10, self.habits.pace), self._work)
 
     def lose(self, host: int) -> None:
         """What was asked there is not answered any more."""
@@ -193,7 +192,7 @@ class Life(Process):
         self._hand_on()
         if self.inbox:
             self._working = True
-            self.later(self.rng.randint(10, self.habits.pace), self._work)
+            self.later(between(self.rng, 10, self.habits.pace), self._work)
 
     def _timer(self) -> None:
         for id, asked in list(self.asked.items()):
@@ -243,7 +242,9 @@ class Life(Process):
                     partition=ask.partition, epoch=ask.epoch, first=ask.first, last=ask.last,
                 )  # fmt: skip
             elif isinstance(ask, AskReplay):
-                self._send(host, ask, kind="replay", topics=self.habits.topics, after=ask.after, until=ask.until)
+                self._send(
+                    host, ask, kind="replay", topics=self.habits.topics, after=ask.after, until=ask.until
+                )
 
     def _send(self, host: int, ask: Any, **fields: Any) -> None:
         self.ids += 1

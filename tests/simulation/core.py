@@ -7,12 +7,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from simulation.changes import TOPICS, Change, Message, stamp
-from simulation.clock import MS, Process
+from simulation.clock import MS, Process, between
 from simulation.ring import Item, Ring
 from simulation.sender import Mark, Sender
 from simulation.spanner import Record
 from simulation.window import Window
-
 from spanwire.consumer.facts import Move, Relay
 
 MARK_EVERY = 50 * MS
@@ -25,7 +24,7 @@ def id_of(token: str) -> bytes:
 
 @dataclass
 class Rules:
-    """What a relay is set to; `tell_early` and `forget_records` are bugs that can be planted."""
+    """What a relay is set to."""
 
     tick_ms: int = 250
     batch: int = 5
@@ -33,8 +32,7 @@ class Rules:
     complete_up_to: int = 256
     ring_bytes: int = 4_000
     tell_early: int = 0
-    forget_records: bool = False
-    stage_early: bool = False
+    """How much too far positions are told: a bug that can be planted."""
 
 
 @dataclass
@@ -88,7 +86,7 @@ class Core:
         self.lanes: list[Lane] = []
         self.partitions: dict[str, Partition] = {}
         self.members: Callable[[], tuple[int, tuple[Relay, ...]]] = lambda: (0, ())
-        self._flows = self._opened = 0
+        self._numbers = 0
         self._collecting: set[int] = set()
 
     def lane(self, kind: str, senders: int) -> Lane:
@@ -105,17 +103,16 @@ class Core:
     def pace(self) -> int:
         """How long a sender takes until it comes to its queue."""
         rng = self.rng
-        return rng.randint(5 * MS, 40 * MS) if rng.random() < self.rules.busy else rng.randint(10, 2 * MS)
+        return between(rng, 5 * MS, 40 * MS) if rng.random() < self.rules.busy else between(rng, 10, 2 * MS)
 
-    def next_flow(self) -> int:
-        """A number for each flow."""
-        self._flows += 1
-        return self._flows
+    def next_number(self) -> int:
+        """A number for each flow and each ownership."""
+        self._numbers += 1
+        return self._numbers
 
     def open(self, token: str, epoch: int, start: int, resumed: bool, parents: Sequence[str]) -> Partition:
         """Open a partition under an epoch."""
-        self._opened += 1
-        partition = Partition(self, token, epoch, start, resumed, parents, self._opened)
+        partition = Partition(self, token, epoch, start, resumed, parents)
         self.partitions[token] = partition
         partition.mark(Mark(partition, "started"))
         return partition
@@ -144,7 +141,7 @@ class Core:
             sender.wake()
             self.process.later(interval, tick)
 
-        self.process.later(self.rng.randint(1, interval), tick)
+        self.process.later(between(self.rng, 1, interval), tick)
 
 
 @dataclass
@@ -163,17 +160,11 @@ class Partition:
     """One partition under one epoch."""
 
     def __init__(
-        self,
-        core: Core,
-        token: str,
-        epoch: int,
-        start: int,
-        resumed: bool,
-        parents: Sequence[str],
-        number: int,
+        self, core: Core, token: str, epoch: int, start: int, resumed: bool, parents: Sequence[str]
     ) -> None:
-        self.core, self.token, self.epoch, self.start, self.number = core, token, epoch, start, number
+        self.core, self.token, self.epoch, self.start = core, token, epoch, start
         self.resumed = resumed
+        self.number = core.next_number()
         self.id = id_of(token)
         self.parents = tuple(id_of(parent) for parent in parents)
         self.stage = 0
@@ -282,8 +273,10 @@ class Partition:
         if self.number not in sender.started or sender.done < self._behind.get(id(sender), 0):
             return
         for flow in self._flows.values():
-            if flow.sender is sender and flow.open and sender.done >= flow.queued:
-                sender.send(flow.close(self.stage))  # type: ignore[arg-type]
+            if flow.sender is sender and sender.done >= flow.queued:
+                message = flow.close(self.stage)
+                if message is not None:
+                    sender.send(message)
 
     def _reach(self, at: int) -> None:
         if self.last is None or at > self.last:
@@ -294,8 +287,7 @@ class Partition:
     def _data(self, record: Record) -> None:
         self._reach(record.at)
         changes: list[Change] = record.what
-        known = record.at <= self._after or not self._window.take_record(changes[0].version)
-        if known and not self.core.rules.forget_records:
+        if record.at <= self._after or not self._window.take_record(changes[0].version):
             return
         topic = changes[0].topic
         for lane in self.core.lanes:

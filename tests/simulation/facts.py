@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.changes import stamp
-
 from spanwire.consumer.facts import Head, Tick, Told
 
 if TYPE_CHECKING:
     from simulation import sender as senders
-
     from spanwire._core import Timestamp
 
 

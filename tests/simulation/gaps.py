@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from simulation.changes import Change
-
 from spanwire._core import Timestamp
 from spanwire.errors import Gap
 

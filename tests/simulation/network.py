@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from simulation.clock import MS, Clock
+from simulation.clock import MS, Clock, between
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Pipe:
         if not self.up:
             return
         late = self.rng.random() < self.weather.late
-        due = self.clock.now + (self.rng.randint(MS, 400 * MS) if late else self.rng.randint(20, 400))
+        due = self.clock.now + (between(self.rng, MS, 400 * MS) if late else between(self.rng, 20, 400))
         self._last = due = max(due, self._last)
         life = self._life
         self.under_way += 1
@@ -88,7 +88,7 @@ class Subscription(Pipe):
         """Send one item, perhaps."""
         rng, weather = self.rng, self.weather
         if weather.bursts and not self._losing and rng.random() < weather.bursts:
-            self._losing = rng.randint(2, 40)
+            self._losing = between(rng, 2, 40)
         if self._losing:
             self._losing -= 1
             return

@@ -12,10 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from simulation.changes import stamp
-from simulation.clock import MS, Call, Clock, Process
+from simulation.clock import MS, Call, Clock, Process, between
 from simulation.core import Core, Partition, Rules
 from simulation.spanner import Log, Record, Spanner
-
 from spanwire._core import Timestamp
 from spanwire.errors import FencedError
 from spanwire.records import PartitionRecord, Progress, State
@@ -28,7 +27,7 @@ LEASE = 1_500 * MS
 
 @dataclass
 class Habits:
-    """How a relay works; the last ones are bugs that can be planted."""
+    """How a relay works."""
 
     store_every: int = 200 * MS
     heartbeat_every: int = 100 * MS
@@ -36,8 +35,6 @@ class Habits:
     """How often a query's stream breaks."""
     stalls: float = 0.01
     """How often a partition's stream hangs for long."""
-    store_first: bool = False
-    open_children_early: bool = False
 
 
 @dataclass
@@ -71,13 +68,13 @@ class Reader:
         self.stopped = False
         self.passing: Record | None = None
         self._heard_at = 0
-        relay.later(relay.rng.randint(1, 5 * MS), self._read)
+        relay.later(between(relay.rng, 1, 5 * MS), self._read)
 
     def go_on(self) -> None:
         """What the last pause was for is done."""
         self.partition.proceed(self.passing is not None)
         self.standing, self.passing = False, None
-        self.relay.later(self.relay.rng.randint(1, 2 * MS), self._read)
+        self.relay.later(between(self.relay.rng, 1, 2 * MS), self._read)
 
     def _read(self) -> None:
         relay, rng = self.relay, self.relay.rng
@@ -88,7 +85,10 @@ class Reader:
         records = self.log.records[self.index : self.index + rng.choice((1, 2, 4, 8))]
         heartbeat = None
         now = relay.clock.now
-        if self.index + len(records) == len(self.log.records) and now - self._heard_at > relay.habits.heartbeat_every:
+        if (
+            self.index + len(records) == len(self.log.records)
+            and now - self._heard_at > relay.habits.heartbeat_every
+        ):
             heartbeat = relay.spanner.heartbeat(self.log)
             self._heard_at = now
         if records or heartbeat is not None:
@@ -111,7 +111,7 @@ class Reader:
             relay.report(lambda: relay.ended(self))
         elif not self.standing:
             slow = rng.random() < relay.habits.stalls
-            relay.later(rng.randint(100 * MS, 800 * MS) if slow else relay.reading_pace(), self._read)
+            relay.later(between(rng, 100 * MS, 800 * MS) if slow else relay.reading_pace(), self._read)
 
 
 def newborn(children: list[tuple[int, str, tuple[str, ...]]]) -> list[PartitionRecord]:
@@ -165,7 +165,7 @@ class Relay(Process):
 
     def reading_pace(self) -> int:
         """Between two reads of a partition."""
-        return self.rng.randint(2 * MS, 30 * MS)
+        return between(self.rng, 2 * MS, 30 * MS)
 
     def stop(self) -> None:
         """As SIGTERM: end reading, drain, store, release, end."""
@@ -181,7 +181,7 @@ class Relay(Process):
             return
         reader.stopped = True
         self.gates.leave(token)
-        self.later(self.rng.randint(MS, 50 * MS), lambda: self._do(lambda: self._give_up(reader)))
+        self.later(between(self.rng, MS, 50 * MS), lambda: self._do(lambda: self._give_up(reader)))
 
     # ---------------------------------------------------------------- reports of readers
 
@@ -198,7 +198,9 @@ class Relay(Process):
         """What a start record names is stored and open before the partition that names it goes on."""
         if not self._is_current(reader) or self.stopping:
             return
-        for child in children:  # opened here, not by another relay: so no tick is past their start without them
+        for (
+            child
+        ) in children:  # opened here, not by another relay: so no tick is past their start without them
             self._renew(child.token)
         self.store.add_children(reader.record.token, reader.record.epoch, children)
 
@@ -226,13 +228,13 @@ class Relay(Process):
         self._todo.append(call)
         if not self._busy:
             self._busy = True
-            self.later(self.rng.randint(10, MS), self._next)
+            self.later(between(self.rng, 10, MS), self._next)
 
     def _next(self) -> None:
         call = self._todo.popleft()
         self._busy = bool(self._todo)
         if self._busy:
-            self.later(self.rng.randint(10, MS), self._next)
+            self.later(between(self.rng, 10, MS), self._next)
         try:
             call()
         except FencedError as error:
@@ -244,7 +246,7 @@ class Relay(Process):
         self._do(self._settle)
         self._do(self._schedule)
         self._do(self._open_gates)
-        self.later(self.rng.randint(2 * MS, 10 * MS if len(self.gates) else 40 * MS), self._turn)
+        self.later(between(self.rng, 2 * MS, 10 * MS if len(self.gates) else 40 * MS), self._turn)
 
     def _store_regularly(self) -> None:
         if not self.stopping:
@@ -265,10 +267,7 @@ class Relay(Process):
                 self._fenced(error)
 
     def _position(self, reader: Reader) -> Timestamp | None:
-        if self.habits.store_first:
-            position = reader.partition.complete
-        else:
-            position = reader.partition.position
+        position = reader.partition.position
         return None if position is None else stamp(position)
 
     def _settle(self) -> None:
@@ -294,8 +293,6 @@ class Relay(Process):
             return
         lineage = self._lineage()
         ready = lineage.ready()
-        if self.habits.open_children_early:
-            ready = [one.token for one in lineage.all() if one.state is State.CREATED]
         if ready:
             self.store.schedule(ready)
         takes = (State.SCHEDULED, State.RUNNING) if self.shares else (State.SCHEDULED,)

@@ -1,11 +1,10 @@
-"""The core's byte-bounded ring as a model: what one output sent last, to be found by flow or read in order."""
+"""The core's byte-bounded ring as a model: what one output sent last, by flow and in order."""
 
 from __future__ import annotations
 
 from collections import deque
 
 from simulation.changes import Message
-
 from spanwire.consumer.facts import Tick
 
 Item = Message | Tick

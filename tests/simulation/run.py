@@ -18,11 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from simulation.checker import violations
 from simulation.scenario import scenario_of
 from simulation.world import World
-
 from spanwire.consumer.follower import Follower
 
 
-def run(seed: int, make: Callable[..., Any] = Follower, *, log: list[str] | None = None) -> tuple[World, list[str]]:
+def run(
+    seed: int, make: Callable[..., Any] = Follower, *, log: list[str] | None = None
+) -> tuple[World, list[str]]:
     """Run one seed: the world as it ended, and what is wrong with it."""
     world = World(scenario_of(seed), make)
     world.log = log
@@ -32,7 +33,9 @@ def run(seed: int, make: Callable[..., Any] = Follower, *, log: list[str] | None
 
 def main(arguments: list[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seeds", type=int, default=1000, help="how many seeds")
     parser.add_argument("--from", type=int, default=0, dest="first", help="the first one")
     parser.add_argument("--seed", type=int, help="this one alone")
@@ -40,7 +43,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--keep-going", action="store_true", help="list all that fail")
     options = parser.parse_args(arguments)
     seeds = range(options.first, options.first + options.seeds) if options.seed is None else [options.seed]
-    began, totals, failed = time.monotonic(), {"committed": 0, "delivered": 0, "announced_gaps": 0, "steps": 0}, []
+    began, totals, failed = (
+        time.monotonic(),
+        {"committed": 0, "delivered": 0, "announced_gaps": 0, "steps": 0},
+        [],
+    )
     for done, seed in enumerate(seeds, 1):
         log: list[str] | None = [] if options.trace else None
         try:

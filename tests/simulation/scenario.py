@@ -44,13 +44,13 @@ def scenario_of(seed: int) -> Scenario:
     made = Scenario(seed)
     made.mutable = rng.random() < 0.45
     made.partitions = rng.choice((1, 2, 3))
-    made.retention = rng.choice((1, 2, 4)) * SECOND if rng.random() < 0.15 else None
+    made.retention = rng.choice((500, 1000, 2000)) * MS if rng.random() < 0.15 else None
     made.shares = rng.random() < 0.35
     made.hosts = 2 if made.shares or rng.random() < 0.5 else 1
     made.senders = rng.choice((1, 1, 2))
-    made.commits_every = rng.choice((8, 15, 40)) * MS
-    made.churn_every = rng.choice((150, 400, 1000, 10_000)) * MS
-    made.lasts = rng.randint(1, 4) * SECOND
+    made.commits_every = rng.choice((10, 25, 60)) * MS
+    made.churn_every = rng.choice((80, 200, 500, 10_000)) * MS
+    made.lasts = rng.randint(500, 2000) * MS
     made.rules = Rules(
         tick_ms=rng.choice((100, 250, 500)),
         batch=rng.choice((1, 3, 8)),
@@ -65,11 +65,11 @@ def scenario_of(seed: int) -> Scenario:
         stalls=rng.choice((0.0, 0.01, 0.04)),
     )
     feeds = rng.random() < 0.4
-    for _ in range(rng.choice((1, 2, 3))):
+    for _ in range(rng.choice((1, 1, 2))):
         made.consumers.append(_consumer(rng, made, feeds))
     quiet = rng.random() < 0.05
-    for _ in range(0 if quiet else rng.choice((1, 2, 4, 8))):
-        made.faults.append((rng.randint(200 * MS, made.lasts), rng.choice(FAULTS)))
+    for _ in range(0 if quiet else rng.choice((1, 2, 4, 6))):
+        made.faults.append((rng.randint(100 * MS, made.lasts), rng.choice(FAULTS)))
     return made
 
 

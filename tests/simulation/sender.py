@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from simulation.changes import Message, Version, stamp
 from simulation.facts import make_head, make_tick, make_told
-
 from spanwire.consumer.facts import Move, Tick
 
 if TYPE_CHECKING:
     from simulation.core import Lane, Partition
 
-ROUND = 16
+ROUND = 4
+"""Ticks in which each head is told at least once: fewer than the core takes, so more is lost by then."""
 ENDS = 2 * ROUND
 
 
@@ -110,7 +110,7 @@ class Sender:
         key = (message.topic, message.partition, message.epoch)
         head = self.flows.get(key)
         if head is None:
-            head = self.flows[key] = Head(number=self.lane.core.next_flow())
+            head = self.flows[key] = Head(number=self.lane.core.next_number())
         head.sent = message.sequence + 1
         head.last = message.last
         self._has_sent(message.last.commit_timestamp.seconds)

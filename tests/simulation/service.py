@@ -7,13 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.changes import Message, stamp
-from simulation.clock import MS, SECOND
+from simulation.clock import MS, SECOND, between
 from simulation.network import Channel
 from simulation.relay import Relay
 from simulation.reread import Reread
 from simulation.ring import Item, size_of
 from simulation.spanner import Expired
-
 from spanwire._core import Timestamp
 
 MOST_REPLAYS = 4
@@ -79,13 +78,11 @@ class Exchange:
 
 @dataclass
 class Service:
-    """The sockets of one relay process that requests come to. `off_by_one` and others: planted bugs."""
+    """The sockets of one relay process that requests come to."""
 
     relay: Relay
     exchanges: dict[tuple[int, int], Exchange] = field(default_factory=dict)
     replays: int = 0
-    replay_late: bool = False
-    wrong_range: bool = False
 
     @property
     def rng(self) -> random.Random:
@@ -94,7 +91,7 @@ class Service:
 
     def take(self, channel: Channel, request: Request) -> None:
         """A request has come in."""
-        self.relay.later(self.rng.randint(10, MS), lambda: self._deal(channel, request))
+        self.relay.later(between(self.rng, 10, MS), lambda: self._deal(channel, request))
 
     def drop(self, channel: Channel) -> None:
         """A peer has gone."""
@@ -125,8 +122,7 @@ class Service:
         found = None
         if asked.incarnation in (0, self.relay.core.incarnation):
             ring = self.relay.core.lanes[asked.output].ring
-            shift = 1 if self.wrong_range and asked.last > asked.first else 0
-            found = ring.find((asked.partition, asked.epoch, asked.topics[0]), asked.first + shift, asked.last)
+            found = ring.find((asked.partition, asked.epoch, asked.topics[0]), asked.first, asked.last)
         if found is None:
             exchange.answer("refused", reason="gone", oldest=stamp(self.relay.spanner.oldest))
             return
@@ -166,8 +162,6 @@ class Service:
         try:
             while exchange.may_send and not reread.over:
                 messages = reread.step()
-                if self.replay_late and messages:
-                    self.replay_late, messages = False, messages[1:]
                 for message in messages:
                     exchange.give(message)
                 if self.rng.random() < 0.2:
@@ -179,7 +173,7 @@ class Service:
         if reread.over:
             exchange.answer("progress", position=exchange.request.until)
             exchange.answer("done")
-        self.relay.later(self.rng.randint(100, 5 * MS), lambda: self._replay_some(exchange, reread))
+        self.relay.later(between(self.rng, 100, 5 * MS), lambda: self._replay_some(exchange, reread))
 
     def _feed(self, exchange: Exchange) -> None:
         lane = self.relay.core.lanes[exchange.request.output]
@@ -205,7 +199,7 @@ class Service:
             nonlocal planned
             if not planned:
                 planned = True
-                self.relay.later(delay or self.rng.randint(10, MS), pump)
+                self.relay.later(delay or between(self.rng, 10, MS), pump)
 
         lane.followers.append(plan)
         plan()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -64,7 +65,7 @@ class Spanner:
         self._written: set[tuple[str, int]] = set()
         """Rows written at that instant."""
         bounds = [PLACES * n // partitions for n in range(partitions + 1)]
-        for low, high in zip(bounds, bounds[1:], strict=False):
+        for low, high in pairwise(bounds):
             self._open(0, low, high)
 
     # ------------------------------------------------------------------ reading
@@ -107,7 +108,9 @@ class Spanner:
     def commit(self) -> None:
         """One transaction: rows of several tables and partitions, perhaps one row twice."""
         rng, at = self.rng, self._pass()
-        rows = [(rng.choice(TOPICS), rng.randrange(PLACES)) for _ in range(rng.choice((1, 1, 1, 2, 3, 6)))]
+        draw = rng.random
+        count = (1, 1, 1, 2, 3, 6)[int(draw() * 6)]
+        rows = [(TOPICS[int(draw() * 3)], int(draw() * PLACES)) for _ in range(count)]
         rows = [row for row in dict.fromkeys(rows) if row not in self._written]
         if not rows:
             return
@@ -115,12 +118,18 @@ class Spanner:
         if rng.random() < 0.1:
             rows.append(rng.choice(rows))
         self._transactions += 1
-        transaction = f"{rng.randrange(90) + 10}t{self._transactions}"
+        transaction = f"{int(draw() * 90) + 10}t{self._transactions}"
         records: list[tuple[str, list[tuple[str, int]]]] = []
         for row in rows:
             token = self._where[row[1]]
             last = records[-1] if records else None
-            if last and last[0] == token and last[1][-1][0] == row[0] and row not in last[1] and rng.random() < 0.5:
+            if (
+                last
+                and last[0] == token
+                and last[1][-1][0] == row[0]
+                and row not in last[1]
+                and rng.random() < 0.5
+            ):
                 last[1].append(row)
             else:
                 records.append((token, [row]))
@@ -175,7 +184,7 @@ class Spanner:
         parts = min(self.rng.choice((2, 2, 3)), parent.high - parent.low)
         inner = sorted(self.rng.sample(range(parent.low + 1, parent.high), parts - 1))
         bounds = [parent.low, *inner, parent.high]
-        self._replace([parent], [(low, high) for low, high in zip(bounds, bounds[1:], strict=False)])
+        self._replace([parent], [(low, high) for low, high in pairwise(bounds)])
 
     def _merge(self) -> None:
         live = sorted(self.live(), key=lambda log: log.low)

@@ -8,7 +8,6 @@ from typing import Any
 
 from simulation.changes import Change, Message
 from simulation.window import Window
-
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick, Told
 from spanwire.consumer.reached import Reached, just_before

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 from simulation.changes import Change, Version
-
 from spanwire._core import Timestamp
 
 State = tuple[Timestamp, list[tuple[str, str, int]]]

@@ -8,20 +8,19 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from simulation.changes import Message
-from simulation.clock import MS, SECOND, Clock
+from simulation.clock import MS, SECOND, Clock, between
 from simulation.consumer import Consumer
 from simulation.network import Channel, Subscription, Weather
 from simulation.relay import Leases, Relay
 from simulation.scenario import Scenario
 from simulation.service import Request, Service
 from simulation.spanner import Spanner
-
 from spanwire.consumer import facts
 from spanwire.consumer.follower import AskRepair
 from spanwire.records import StreamIdentity
 from spanwire.store import MemoryStore
 
-HEALED_WITHIN = 60 * SECOND
+HEALED_WITHIN = 25 * SECOND
 """Of virtual time: so long after the last fault everything has arrived."""
 
 
@@ -56,7 +55,10 @@ class World:
         self.rng = rng = random.Random(f"world {scenario.seed}")
         self.weather = Weather()
         self.spanner = Spanner(
-            clock, random.Random(f"spanner {scenario.seed}"), mutable=scenario.mutable, partitions=scenario.partitions
+            clock,
+            random.Random(f"spanner {scenario.seed}"),
+            mutable=scenario.mutable,
+            partitions=scenario.partitions,
         )
         self.store = MemoryStore(StreamIdentity("p", "i", "db", "s"))
         self.store._epoch = 0  # the real one counts from the time of day: a run must be the same again
@@ -68,9 +70,7 @@ class World:
         self._members: tuple[int, ...] = ()
         self._generation = 0
         for number, (_, habits) in enumerate(scenario.consumers):
-            consumer = Consumer(
-                clock, rng.randrange(1 << 30), f"c{number}", habits, make, self.spanner
-            )
+            consumer = Consumer(clock, rng.randrange(1 << 30), f"c{number}", habits, make, self.spanner)
             consumer.find_host = lambda ask, consumer=consumer: self._host_for(consumer, ask)
             consumer.send = lambda host, request, consumer=consumer: self._send(consumer, host, request)
             consumer.hosts = lambda consumer=consumer: self._hosts_of(consumer)
@@ -90,7 +90,7 @@ class World:
         scenario, clock = self.scenario, self.clock
         clock.after(MS, lambda: self._start_relay(self.hosts[0]))
         if scenario.shares:
-            clock.after(self.rng.randint(MS, SECOND), lambda: self._start_relay(self.hosts[1]))
+            clock.after(between(self.rng, MS, SECOND), lambda: self._start_relay(self.hosts[1]))
         for consumer, (begins, _) in zip(self.consumers, scenario.consumers, strict=True):
             clock.after(begins, lambda consumer=consumer: self._begin(consumer))
         if not self.perfect:
@@ -115,9 +115,9 @@ class World:
             def step() -> None:
                 if clock.now < until:
                     act()
-                    clock.after(self.rng.randint(1, 2 * every), step)
+                    clock.after(between(self.rng, 1, 2 * every), step)
 
-            clock.after(self.rng.randint(1, 2 * every), step)
+            clock.after(between(self.rng, 1, 2 * every), step)
 
         again(scenario.commits_every, spanner.commit)
         again(scenario.churn_every, spanner.churn)
@@ -127,7 +127,7 @@ class World:
             self.spanner.retention = 2 * self.scenario.retention
 
     def _is_complete(self) -> bool:
-        last = max((change.at for change in self.spanner.committed), default=0)
+        last = self.spanner.committed[-1].at if self.spanner.committed else 0
         return all(
             consumer.life is not None
             and not consumer.life.inbox
@@ -215,7 +215,7 @@ class World:
         return Link(consumer, subscriptions, channel)
 
     def _connect_soon(self, host: Host, name: str) -> None:
-        self.clock.after(self.rng.randint(MS, 300 * MS), lambda: self._connect(host, name))
+        self.clock.after(between(self.rng, MS, 300 * MS), lambda: self._connect(host, name))
 
     def _connect(self, host: Host, name: str) -> None:
         link = host.links[name]
@@ -273,7 +273,7 @@ class World:
             for host in self.hosts:
                 self._cut(host, consumer.name)
             consumer.kill()
-            self.clock.after(self.rng.randint(MS, SECOND), lambda: self._begin(consumer))
+            self.clock.after(between(self.rng, MS, SECOND), lambda: self._begin(consumer))
 
     # ------------------------------------------------------------------ faults
 
@@ -286,35 +286,35 @@ class World:
         if kind == "kill consumer":
             self._kill_consumer(consumer)
         elif kind == "slow consumer":
-            before, consumer.habits.pace = consumer.habits.pace, rng.randint(50 * MS, 500 * MS)
+            before, consumer.habits.pace = consumer.habits.pace, between(rng, 50 * MS, 500 * MS)
             clock.after(SECOND, lambda: setattr(consumer.habits, "pace", before))
         elif kind == "cut":
             self._cut(host, consumer.name)
-            clock.after(rng.randint(MS, soon), lambda: self._connect(host, consumer.name))
+            clock.after(between(rng, MS, soon), lambda: self._connect(host, consumer.name))
         elif kind == "weather":
             weather = self.weather
             weather.loss = rng.choice((0.0, 0.02, 0.2, 0.6))
             weather.bursts = rng.choice((0.0, 0.01, 0.05))
             weather.repeats = rng.choice((0.0, 0.1))
             weather.late = rng.choice((0.0, 0.05))
-            clock.after(rng.randint(MS, 2 * SECOND), weather.clear)
+            clock.after(between(rng, MS, 2 * SECOND), weather.clear)
         elif relay is None or not relay.alive:
             self._start_relay(host)
         elif kind == "kill":
             relay.kill()
             self._gone(host, relay)
-            self._start_somewhere(host, rng.randint(MS, soon))
+            self._start_somewhere(host, between(rng, MS, soon))
         elif kind == "stop":
             relay.stop()
             # It stops in a while; a service manager starts the next one then.
             relay.on_stop = lambda: (self._gone(host, relay), self._start_somewhere(host, MS))  # type: ignore[assignment, return-value]
         elif kind == "pause":
-            self._pause(host, relay, rng.randint(MS, 3 * SECOND))
+            self._pause(host, relay, between(rng, MS, 3 * SECOND))
         elif kind == "take over":
-            self._pause(host, relay, rng.randint(500 * MS, 2 * SECOND))
+            self._pause(host, relay, between(rng, 500 * MS, 2 * SECOND))
             if not self.scenario.shares and len(self.hosts) > 1:
                 other = self.hosts[1 - host.number]
-                clock.after(rng.randint(MS, 400 * MS), lambda: self._start_relay(other))
+                clock.after(between(rng, MS, 400 * MS), lambda: self._start_relay(other))
         elif kind == "hand over" and self.scenario.shares and relay.readers:
             relay.give_up(rng.choice(sorted(relay.readers)))
 
@@ -346,7 +346,9 @@ class World:
             consumer.habits.pace = min(consumer.habits.pace, 20 * MS)
             self._begin(consumer)
         wanted = self.hosts if self.scenario.shares else self.hosts[:1]
-        if self.scenario.shares or not any(host.relay is not None and host.relay.alive for host in self.hosts):
+        if self.scenario.shares or not any(
+            host.relay is not None and host.relay.alive for host in self.hosts
+        ):
             for host in wanted:
                 self._start_relay(host)
         for host in self.hosts:
