@@ -147,8 +147,9 @@ class Service:
             exchange.answer("refused", reason="busy")
         else:
             try:
-                after = asked.after.seconds + (1 if asked.after.nanos else 0)
-                reread = Reread(spanner, self.rng, after, asked.until.seconds, asked.topics)
+                # Everything happens at whole seconds of the model: a fraction is just before the next one.
+                after, until = asked.after.seconds, asked.until.seconds
+                reread = Reread(spanner, self.rng, after, until, asked.topics)
             except Expired:
                 exchange.answer("refused", reason="gone", oldest=stamp(spanner.oldest))
                 return

@@ -169,7 +169,7 @@ class World:
                 self._connect(host, name)
             else:
                 self._connect_soon(host, name)
-        relay.begin(0)
+        relay.begin(self.spanner.instant)
 
     def _membership(self, relay: Relay) -> tuple[int, tuple[facts.Relay, ...]]:
         if not self.scenario.shares:
