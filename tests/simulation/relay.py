@@ -146,6 +146,7 @@ class Relay(Process):
         self.readers: dict[str, Reader] = {}
         self.ending: dict[str, Reader] = {}
         self.gates = Gates()
+        self._known = (MovingLineage if spanner.mutable else Lineage)()
         self.stopping = False
         self.stopped = False
         self.on_stop: Callable[[], None] = lambda: None
@@ -157,7 +158,8 @@ class Relay(Process):
         if not self.store.load():
             tokens = self.spanner.initial(start)
             self.store.initialise([PartitionRecord(token, stamp(start)) for token in tokens])
-        for one in self.store.load():
+        self._known = (MovingLineage if self.spanner.mutable else Lineage)(self.store.load())
+        for one in self._known.all():
             if one.state is State.RUNNING and self._may_take(one):
                 self._do(lambda one=one: self._own(one))
         self._turn()
@@ -192,7 +194,7 @@ class Relay(Process):
     def keep_children(self, reader: Reader, children: list[PartitionRecord]) -> None:
         """Children are stored before their parent is finished."""
         if self._is_current(reader):
-            self.store.add_children(reader.record.token, reader.record.epoch, children)
+            self._keep(reader, children)
 
     def stand_at_start(self, reader: Reader, children: list[PartitionRecord]) -> None:
         """What a start record names is stored and open before the partition that names it goes on."""
@@ -202,7 +204,7 @@ class Relay(Process):
             child
         ) in children:  # opened here, not by another relay: so no tick is past their start without them
             self._renew(child.token)
-        self.store.add_children(reader.record.token, reader.record.epoch, children)
+        self._keep(reader, children)
 
         def go_on() -> None:
             self._schedule()
@@ -215,6 +217,10 @@ class Relay(Process):
         if self._is_current(reader) and not self.stopping and reader.passing is not None:
             sources = tuple(reader.passing.what)
             self.gates.arrive(Event(reader.record.token, stamp(reader.passing.at), sources))
+
+    def _keep(self, reader: Reader, children: list[PartitionRecord]) -> None:
+        self.store.add_children(reader.record.token, reader.record.epoch, children)
+        self._known.add(children)
 
     def ended(self, reader: Reader) -> None:
         """All of it has been read: finished when it is handed over."""
@@ -265,6 +271,9 @@ class Relay(Process):
                 self.store.advance(batch)
             except FencedError as error:
                 self._fenced(error)
+            else:
+                for one in () if self.shares else batch:
+                    self._known.advance(one.token, one.position)
 
     def _position(self, reader: Reader) -> Timestamp | None:
         position = reader.partition.position
@@ -273,12 +282,17 @@ class Relay(Process):
     def _settle(self) -> None:
         for token, reader in list(self.ending.items()):
             if reader.partition.finished and self._is_current(reader):
-                self.store.finish(token, reader.record.epoch, self._position(reader))
+                position = self._position(reader)
+                self.store.finish(token, reader.record.epoch, position)
                 self._forget(token)
+                if not self.shares:
+                    self._known.advance(token, position)
+                    self._known.finish(token)
         lineage = self._lineage()
         if gone := lineage.forgettable():
             try:
                 self.store.forget(gone)
+                self._known.forget([] if self.shares else gone)
             except FencedError:
                 if not self.shares:
                     raise
@@ -295,8 +309,10 @@ class Relay(Process):
         ready = lineage.ready()
         if ready:
             self.store.schedule(ready)
+            for token in [] if self.shares else ready:
+                self._known.schedule(token)
         takes = (State.SCHEDULED, State.RUNNING) if self.shares else (State.SCHEDULED,)
-        for one in self.store.load():
+        for one in self._lineage().all():
             if one.token not in self.readers and one.state in takes and self._may_take(one):
                 self._own(one)
 
@@ -311,6 +327,8 @@ class Relay(Process):
             return
         owned = self.store.acquire(known.token, known.state, known.epoch)
         self._renew(owned.token)
+        if not self.shares:
+            self._known.own(owned)
         parents, resumed = owned.parents, owned.position is not None
         partition = self.core.open(owned.token, owned.epoch, owned.resume_at.seconds, resumed, parents)
         self.readers[owned.token] = Reader(self, owned, partition, self.spanner.logs[owned.token])
@@ -325,7 +343,10 @@ class Relay(Process):
         return one.advanced(None if reader is None else self._position(reader)).position
 
     def _lineage(self) -> Lineage:
-        return (MovingLineage if self.spanner.mutable else Lineage)(self.store.load())
+        """What a relay alone knows; of several, what the store holds now."""
+        if self.shares:
+            self._known = (MovingLineage if self.spanner.mutable else Lineage)(self.store.load())
+        return self._known
 
     def _is_current(self, reader: Reader) -> bool:
         return self.readers.get(reader.record.token) is reader

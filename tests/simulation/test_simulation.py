@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from simulation.checker import violations
+from simulation.clock import MS
 from simulation.mutants import MUTANTS, Mutant, find
 from simulation.run import run
 from simulation.scenario import scenario_of
@@ -37,7 +38,7 @@ def test_the_model_alone_is_right() -> None:
         scenario.shares, scenario.hosts, scenario.retention = False, 1, None
         for _, habits in scenario.consumers:
             habits.kind, habits.output, habits.order = "pub", 0, "key"
-            habits.start, habits.high_water_mark, habits.pace = 0, 1 << 30, 1_000
+            habits.start, habits.high_water_mark, habits.pace = 2 * MS, 1 << 30, MS
         scenario.consumers = [(0, habits) for _, habits in scenario.consumers]
         world = World(scenario, StandIn, perfect=True)
         assert not violations(world, world.run()), seed
