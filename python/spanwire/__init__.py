@@ -11,18 +11,23 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Subscriber, Worker
+from spanwire.consumer import Member, Replay, Snapshot, Subscriber, Worker, replay, snapshot
 
 __all__ = [
     "Change",
+    "Member",
     "Message",
     "Output",
     "Pipeline",
     "RecordVersion",
+    "Replay",
+    "Snapshot",
     "Subscriber",
     "Timestamp",
     "Untyped",
     "Worker",
     "__version__",
     "errors",
+    "replay",
+    "snapshot",
 ]

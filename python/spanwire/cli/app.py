@@ -17,9 +17,12 @@ from spanwire._core import __version__
 from spanwire.cli.bench import bench
 from spanwire.cli.check import check
 from spanwire.cli.demo import demo
+from spanwire.cli.group import group
 from spanwire.cli.init import init
+from spanwire.cli.replay import replay
 from spanwire.cli.run import run
 from spanwire.cli.schema import schema
+from spanwire.cli.snapshot import snapshot
 from spanwire.cli.tail import tail
 from spanwire.errors import ConfigError, SpanwireError
 
@@ -30,9 +33,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, init, tail, demo, schema):
+for command in (run, check, init, tail, replay, snapshot, demo, schema):
     app.command()(command)
 app.add_typer(bench, name="bench")
+app.add_typer(group, name="group")
 
 
 def _show_version(wanted: bool) -> None:

@@ -1,20 +1,25 @@
 //! `Pipeline`: bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
-use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
+use spanwire_core::output::FeedStats;
+use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings, TableSettings};
+use spanwire_core::wire::TableColumn;
 
-use crate::errors::{detached, raise};
+use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
+use crate::ring::Ring;
+use crate::table_rows::TableRows;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -24,7 +29,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), stream_id=None, options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -33,6 +38,8 @@ impl Pipeline {
         topic: &str,
         on_undecodable: &str,
         on_misfit: &str,
+        replay_endpoints: Vec<String>,
+        stream_id: Option<&[u8]>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -51,6 +58,10 @@ impl Pipeline {
                 return Err(raise(py, &Error::Config { setting: "on_misfit", what }));
             }
         };
+        let stream_id = stream_id.map(<[u8; 16]>::try_from).transpose().map_err(|_| {
+            let what = "must be 16 bytes: the first of SHA-256 of the stream's resource path".to_owned();
+            raise(py, &Error::Config { setting: "stream_id", what })
+        })?;
         let mut settings = Settings {
             database,
             stream,
@@ -58,6 +69,8 @@ impl Pipeline {
             on_undecodable,
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
+            replay_endpoints,
+            stream_id,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -98,6 +111,43 @@ impl Pipeline {
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 
+    /// Open a read of a part of a table, for a snapshot. Columns are (name, is_primary_key, ordinal_position).
+    #[pyo3(signature = (table, columns, *, part, at))]
+    fn table(
+        &self,
+        table: String,
+        columns: Vec<(String, bool, i64)>,
+        part: String,
+        at: Timestamp,
+    ) -> PyResult<TableRows> {
+        if columns.is_empty() {
+            return Err(PyValueError::new_err(
+                "columns must name at least one: without any there are no rows",
+            ));
+        }
+        let column =
+            |(name, is_primary_key, ordinal_position)| TableColumn { name, is_primary_key, ordinal_position };
+        let columns = columns.into_iter().map(column).collect();
+        Ok(TableRows(self.0.table(TableSettings { table, part, columns, at: at.0 })))
+    }
+
+    /// What an output keeps of what it has handed over.
+    fn ring(&self, py: Python<'_>, output: usize) -> PyResult<Ring> {
+        let Some(found) = self.0.outputs().nth(output) else {
+            let outputs = self.0.outputs().count();
+            return Err(PyIndexError::new_err(format!("output {output} of {outputs}")));
+        };
+        found.ring().map(|ring| Ring(Arc::clone(ring))).ok_or_else(|| {
+            let what = format!("output {output} keeps no messages: give it more than 0");
+            raise(py, &Error::Config { setting: "ring_bytes", what })
+        })
+    }
+
+    /// Have each sender of an output tell every head in a tick, at once.
+    fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.0.tell(output).or_raise(py)
+    }
+
     /// Counters: see docs/metrics.md.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
@@ -126,6 +176,16 @@ impl Pipeline {
             outputs.append(senders)?;
         }
         dict.set_item("outputs", outputs)?;
+        let rings = PyList::empty(py);
+        for output in self.0.outputs() {
+            rings.append(output.ring().map(|ring| ring_stats(py, ring)).transpose()?)?;
+        }
+        dict.set_item("rings", rings)?;
+        let feeds = PyList::empty(py);
+        for output in self.0.outputs() {
+            feeds.append(output.feed_stats().map(|stats| feed_stats(py, &stats)).transpose()?)?;
+        }
+        dict.set_item("feeds", feeds)?;
         Ok(dict)
     }
 
@@ -154,6 +214,36 @@ impl Pipeline {
     ) {
         self.close(py);
     }
+}
+
+fn ring_stats<'py>(py: Python<'py>, ring: &spanwire_core::output::Ring) -> PyResult<Bound<'py, PyDict>> {
+    let stats = ring.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("max_bytes", stats.max_bytes)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("flows", stats.flows)?;
+    dict.set_item("oldest", stats.oldest.map(Timestamp))?;
+    Ok(dict)
+}
+
+fn feed_stats<'py>(py: Python<'py>, stats: &FeedStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("peers", stats.peers)?;
+    dict.set_item("exchanges", stats.exchanges)?;
+    dict.set_item("requests", stats.requests)?;
+    dict.set_item("silent", stats.silent)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("credit_waits", stats.credit_waits)?;
+    dict.set_item("full", stats.full)?;
+    dict.set_item("missed", stats.missed)?;
+    let refused = PyDict::new(py);
+    for (reason, count) in &stats.refused {
+        refused.set_item(reason, count)?;
+    }
+    dict.set_item("refused", refused)?;
+    Ok(dict)
 }
 
 fn sender_stats<'py>(

@@ -10,7 +10,7 @@
 //!
 //! So nothing waits while the socket is idle, and messages grow by themselves while it is busy.
 //! What else belongs to a sender (the heads of its flows, its ticks) is its [`Companion`]'s, called
-//! on the sender's thread between two sends.
+//! on the sender's thread between two sends. What the companion calls urgent goes out before the next message.
 //!
 //! **Handed over** means that the socket has accepted the message. PUB accepts always; PUSH when it
 //! has a peer with room for it, and until then its message stays at the head of the queue. What a
@@ -22,15 +22,17 @@
 //!
 //! **Fork.** A forked child has the sockets' descriptors but none of the threads: it must not use
 //! or drop a [`Context`] it inherited. Start outputs after forking.
-//!
-//! Two kinds follow: `feed` (ROUTER) and `replay`, each a [`Kind`] with a socket type of its own.
 
 mod context;
 mod counters;
+mod feed;
+mod format;
 mod frame;
+mod kept;
 mod message;
 mod pool;
 mod queue;
+mod ring;
 mod sender;
 mod settings;
 pub mod socket;
@@ -40,25 +42,39 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use context::Context;
 pub use counters::Stats;
-pub use message::{Companion, Enqueued, Flush, Mark, Message, Room};
+use feed::Feed;
+pub use feed::{Answer, Ask, Codec, FeedSetup, FeedStats, Reason, Reply, Request};
+pub use format::{Format, Origin};
+pub use kept::{Body, Kept};
+pub use message::{Companion, Confirm, Enqueued, Flush, Mark, Message, Room};
 pub use pool::Pool;
+pub use ring::{Policy, Reader, Ring, RingStats};
 pub use sender::Sender;
-pub use settings::{Kind, OnFull, OutputSettings};
+pub use settings::{Kind, OnFull, OutputSettings, RING_BYTES};
 
 use socket::Socket;
 use worker::Worker;
 
-/// Writes the time of sending (nanoseconds since 1970 UTC) into an encoded header.
-pub type Stamp = fn(header: &mut [u8], unix_nanos: i64);
+/// What outputs must know of the wire format, which is not their own.
+#[derive(Debug)]
+pub struct Wire {
+    /// Of headers.
+    pub format: Format,
+    /// Of requests and replies, and of who is asked: for outputs of kind `feed`.
+    pub feed: Option<FeedSetup>,
+}
 
-/// One output: its senders, one per endpoint.
+/// One output: its senders, one per endpoint, its ring, and who serves peers from it.
 pub struct Output {
     settings: OutputSettings,
     senders: Vec<Sender>,
+    endpoints: Vec<String>,
+    ring: Option<Arc<Ring>>,
+    feed: Option<Feed>,
     /// Given back by `close`, so that waiting for the sockets' linger happens there.
     context: Mutex<Option<Arc<Context>>>,
 }
@@ -68,7 +84,7 @@ impl Output {
     ///
     /// `first_sender` is what [`Flush::flush`] hears from the first of them, the next one more, and
     /// so on. `companion` makes each sender's companion, by its number in this output; its ticks go
-    /// out every `tick`, on PUB only.
+    /// out every `tick`, not on PUSH. `feed` is what an output of that kind must know.
     ///
     /// Errors: `Config` for a setting or an endpoint that cannot work, `Socket` for one that
     /// cannot be bound, a port in use above all. Nothing is left bound then.
@@ -79,28 +95,51 @@ impl Output {
         tick: Duration,
         pool: &Arc<Pool>,
         companion: &dyn Fn(usize) -> Box<dyn Companion>,
-        stamp: Stamp,
+        wire: &Wire,
     ) -> Result<Self> {
         settings.validate()?;
-        let sockets: Vec<Socket> = settings
+        let Wire { format, feed } = wire;
+        let mut bound: Vec<Socket> = settings
             .bind
             .iter()
             .map(|endpoint| Socket::bind(context, settings, endpoint))
             .collect::<Result<_>>()?;
+        let endpoints: Vec<String> = bound.iter().map(|socket| socket.endpoint().to_owned()).collect();
+        let ring = (settings.ring_bytes > 0)
+            .then(|| Arc::new(Ring::new(settings.ring_policy(), settings.ring_bytes, *format)));
+        let served = if settings.kind == Kind::Feed { bound.pop() } else { None };
+        let sockets: Vec<Option<Socket>> =
+            if settings.kind.is_ring() { vec![None] } else { bound.into_iter().map(Some).collect() };
         let mut senders = Vec::with_capacity(sockets.len());
         for (number, socket) in sockets.into_iter().enumerate() {
+            let companion = companion(number);
             let worker = Worker {
                 index: first_sender + number,
+                endpoint: endpoints.get(number).map_or("ring", String::as_str).to_owned(),
                 socket,
-                companion: companion(number),
-                stamp,
+                ring: ring.clone(),
+                confirm: companion.confirm(),
+                companion,
+                format: *format,
                 pool: Arc::clone(pool),
                 tick,
-                ticks: settings.kind == Kind::Pub,
+                ticks: settings.kind != Kind::Push,
+                ticked: Instant::now(),
             };
             senders.push(Sender::start(worker, settings)?);
         }
-        Ok(Self { settings: settings.clone(), senders, context: Mutex::new(Some(Arc::clone(context))) })
+        let feed = match (served, &ring, feed) {
+            (None, ..) => None,
+            (Some(socket), Some(ring), Some(setup)) => {
+                Some(Feed::start(context, socket, ring, senders[0].queue(), setup, settings)?)
+            }
+            _ => {
+                let what = "a feed must be told how to read requests".to_owned();
+                return Err(Error::Config { setting: "kind", what });
+            }
+        };
+        let context = Mutex::new(Some(Arc::clone(context)));
+        Ok(Self { settings: settings.clone(), senders, endpoints, ring, feed, context })
     }
 
     /// What it was made with.
@@ -124,14 +163,26 @@ impl Output {
 
     /// The addresses bound, wildcard ports resolved.
     pub fn endpoints(&self) -> Vec<String> {
-        self.senders.iter().map(|sender| sender.endpoint().to_owned()).collect()
+        self.endpoints.clone()
+    }
+
+    /// What stays of what was handed over, where something does.
+    pub fn ring(&self) -> Option<&Arc<Ring>> {
+        self.ring.as_ref()
+    }
+
+    /// What its feed has counted, where it is one.
+    pub fn feed_stats(&self) -> Option<FeedStats> {
+        self.feed.as_ref().map(Feed::stats)
     }
 
     /// Waits until every sender has handed over all that it has and could ask for; false when time
     /// ran out or a sender has failed.
     pub fn drain(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        self.senders.iter().all(|sender| sender.drain(deadline.saturating_duration_since(Instant::now())))
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.senders.iter().all(|sender| sender.drain(left()))
+            && self.ring.as_ref().is_none_or(|ring| ring.drain(left()))
     }
 
     /// Stops all senders. What is queued is not sent. What the sockets have accepted is, within the
@@ -142,6 +193,12 @@ impl Output {
         }
         for sender in &self.senders {
             sender.join();
+        }
+        if let Some(ring) = &self.ring {
+            ring.close();
+        }
+        if let Some(feed) = &self.feed {
+            feed.close();
         }
         let context = self.context.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(context);

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::Stamp;
 use super::counters::Counters;
-use super::message::{Companion, Message};
+use super::format::Format;
+use super::kept::Kept;
+use super::message::{Companion, Confirm, Message};
 use super::pool::Pool;
 use super::queue::{Item, Next, Queue, Returned};
+use super::ring::Ring;
 use super::socket::{Outgoing, Socket};
 use crate::error::{Error, Result};
 
@@ -18,16 +20,28 @@ use crate::error::{Error, Result};
 /// that takes something again is noticed at once.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What is urgent is told so long after the last tick at the earliest, where no message waits for it: when
+/// many partitions are opened one after the other, few ticks tell them all.
+const URGENT: Duration = Duration::from_millis(10);
+
 /// What the thread owns.
 pub(super) struct Worker {
     pub index: usize,
-    pub socket: Socket,
+    /// What errors name: the address bound, or `ring`.
+    pub endpoint: String,
+    /// None where the ring alone takes messages.
+    pub socket: Option<Socket>,
+    /// Where messages stay, or wait to be read.
+    pub ring: Option<Arc<Ring>>,
     pub companion: Box<dyn Companion>,
-    pub stamp: Stamp,
+    pub confirm: Confirm,
+    pub format: Format,
     pub pool: Arc<Pool>,
     pub tick: Duration,
     /// Whether ticks go out.
     pub ticks: bool,
+    /// When the last one did.
+    pub ticked: Instant,
 }
 
 impl Worker {
@@ -41,7 +55,7 @@ impl Worker {
                 Some(error)
             }
             Err(panic) => Some(Error::Socket {
-                at: self.socket.endpoint().to_owned(),
+                at: self.endpoint.clone(),
                 errno: 0,
                 what: format!("the sender stopped on an internal error: {}", panic_text(panic.as_ref())),
             }),
@@ -53,9 +67,10 @@ impl Worker {
         let mut chunk = Vec::new();
         let mut out = Vec::new();
         let mut returned = Returned::default();
-        let mut due = Instant::now() + self.tick;
+        self.ticked = Instant::now();
         loop {
-            match queue.next(&mut chunk, &mut returned, due) {
+            let wait = if self.companion.is_urgent() { URGENT.min(self.tick) } else { self.tick };
+            match queue.next(&mut chunk, &mut returned, self.ticked + wait) {
                 Next::Items => {
                     for item in chunk.drain(..) {
                         self.item(queue, item, &mut returned)?;
@@ -70,13 +85,11 @@ impl Worker {
                     }
                 }
                 Next::Tick => {
-                    self.tell(queue, &mut out)?;
-                    due = Instant::now() + self.tick;
+                    let wait = self.companion.is_urgent();
+                    self.tell(queue, wait)?;
                 }
-                Next::Closed => {
-                    // The last one, so that a tail which is lost is noticed too.
-                    return self.tell(queue, &mut out);
-                }
+                // The last one, so that a tail which is lost is noticed too.
+                Next::Closed => return self.tell(queue, false),
             }
         }
     }
@@ -89,7 +102,14 @@ impl Worker {
                 returned.bytes += bytes;
                 queue.handed_over();
             }
-            Item::Mark(mark) => self.companion.reached(&mark),
+            Item::Mark(mark) => {
+                self.companion.reached(&mark);
+                queue.handed_over();
+                match &self.ring {
+                    Some(ring) => ring.mark(mark, &self.confirm),
+                    None => (self.confirm)(&mark),
+                }
+            }
             Item::Skipped(flow) => {
                 if let Some(message) = queue.take_skipped(flow) {
                     self.companion.skipped(&message);
@@ -99,12 +119,24 @@ impl Worker {
         Ok(())
     }
 
-    fn tell(&mut self, queue: &Queue, out: &mut Vec<Message>) -> Result<()> {
-        self.companion.tick(out);
-        for message in out.drain(..).filter(|_| self.ticks) {
-            let mut outgoing = self.prepare(message)?;
-            // PUB takes everything. Were it not so, a tick is no reason to wait.
-            if self.socket.try_send(&mut outgoing)? {
+    /// Tells what there is to be told. `wait`: even if the ring must have room for it first. A PUB socket takes
+    /// everything, and so does a ring, unless it waits for its reader; a tick that nothing depends on is
+    /// no reason to wait then.
+    fn tell(&mut self, queue: &Queue, wait: bool) -> Result<()> {
+        let mut out = Vec::new();
+        self.companion.tick(&mut out);
+        self.ticked = Instant::now();
+        if !self.ticks {
+            return Ok(());
+        }
+        for message in out {
+            let mut outgoing = self.prepare(message, true)?;
+            let mut kept = self.keep(&outgoing)?;
+            if !kept && wait {
+                self.wait(queue, |this| Ok(this.wait_for_ring()), |this| this.keep(&outgoing))?;
+                kept = true;
+            }
+            if kept && self.try_send(&mut outgoing)? {
                 count(&queue.counters, &outgoing);
                 queue.counters.ticks.fetch_add(1, Relaxed);
             }
@@ -112,32 +144,69 @@ impl Worker {
         Ok(())
     }
 
-    /// Hands a message over, and says how many bytes it was. Waits while the socket takes nothing.
+    /// Hands a message over, and says how many bytes it was. Waits while there is no room for it.
     fn send(&mut self, queue: &Queue, message: Message) -> Result<u64> {
-        let mut outgoing = self.prepare(message)?;
-        if !self.socket.try_send(&mut outgoing)? {
-            self.wait_and_send(queue, &mut outgoing)?;
+        if self.companion.is_urgent() {
+            self.tell(queue, true)?;
+        }
+        let mut outgoing = self.prepare(message, false)?;
+        // Into the ring first: whoever sees a message, or hears that there was one, can ask for it already.
+        if !self.keep(&outgoing)? {
+            self.wait(queue, |this| Ok(this.wait_for_ring()), |this| this.keep(&outgoing))?;
+        }
+        if !self.try_send(&mut outgoing)? {
+            self.wait(queue, Self::wait_for_socket, |this| this.try_send(&mut outgoing))?;
         }
         count(&queue.counters, &outgoing);
         self.companion.sent(outgoing.message());
         Ok(outgoing.bytes() as u64)
     }
 
-    fn prepare(&self, mut message: Message) -> Result<Outgoing> {
-        (self.stamp)(&mut message.header, unix_nanos());
-        Outgoing::new(message, &self.pool)
+    fn prepare(&self, mut message: Message, tick: bool) -> Result<Outgoing> {
+        (self.format.stamp)(&mut message.header, unix_nanos());
+        match &self.ring {
+            None => Outgoing::new(message, &self.pool),
+            Some(_) => Outgoing::kept(Arc::new(Kept::new(message, tick, &self.pool))),
+        }
     }
 
+    /// Puts a message into the ring, where there is one; false when that has no room.
+    fn keep(&self, outgoing: &Outgoing) -> Result<bool> {
+        match (&self.ring, outgoing.to_keep()) {
+            (Some(ring), Some(kept)) => ring.try_push(kept),
+            _ => Ok(true),
+        }
+    }
+
+    /// Hands a message to the socket, where there is one; false when that takes none.
+    fn try_send(&mut self, outgoing: &mut Outgoing) -> Result<bool> {
+        self.socket.as_mut().map_or(Ok(true), |socket| socket.try_send(outgoing))
+    }
+
+    fn wait_for_ring(&self) -> bool {
+        self.ring.as_ref().is_none_or(|ring| ring.wait_for_room(GLANCE))
+    }
+
+    fn wait_for_socket(&mut self) -> Result<bool> {
+        self.socket.as_mut().map_or(Ok(true), |socket| socket.wait_for_room(GLANCE))
+    }
+
+    /// Waits for room and tries again, until that works.
     #[cold]
-    fn wait_and_send(&mut self, queue: &Queue, outgoing: &mut Outgoing) -> Result<()> {
+    fn wait(
+        &mut self,
+        queue: &Queue,
+        room: impl Fn(&mut Self) -> Result<bool>,
+        mut attempt: impl FnMut(&mut Self) -> Result<bool>,
+    ) -> Result<()> {
         loop {
             let since = Instant::now();
-            let room = self.socket.wait_for_room(GLANCE);
+            let room = room(self);
             Counters::add_time(&queue.counters.stuck, since.elapsed());
             if queue.is_closed() {
                 return Err(Error::Closed);
             }
-            if room? && self.socket.try_send(outgoing)? {
+            if room? && attempt(self)? {
                 return Ok(());
             }
         }
@@ -155,7 +224,7 @@ fn unix_nanos() -> i64 {
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

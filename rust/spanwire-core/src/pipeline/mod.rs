@@ -15,8 +15,10 @@ mod intake;
 mod mark;
 mod owned;
 mod partition;
+mod serving;
 mod settings;
 mod shapes;
+mod table_rows;
 mod topic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -25,18 +27,30 @@ use std::time::{Duration, Instant};
 
 use crate::choose::Choice;
 use crate::envelope;
-use crate::error::Result;
-use crate::output::{Context, Output, Pool};
+use crate::error::{Error, Result};
+use crate::output::{Context, FeedSetup, Format, Origin, Output, Pool, Wire};
 
 pub use counters::Counters;
 pub use intake::Pushed;
 pub use owned::{Children, PartitionEvent, PartitionStart};
 pub use partition::{Partition, PartitionSettings, Resume};
 pub use settings::{Batch, Lane, MAX_BATCH_BYTES, OnUndecodable, Settings};
+pub use table_rows::{TableRows, TableSettings};
 pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
 use heads::{Heads, Identity};
+use mark::Asked;
+
+/// What outputs must know of headers.
+const FORMAT: Format = Format {
+    stamp: envelope::set_sent_at,
+    origin: |header| {
+        let header = envelope::Header::decode(header).ok()?;
+        Some(Origin { partition: header.partition, epoch: header.epoch })
+    },
+    last_commit: |header| Some(envelope::Header::decode(header).ok()?.last?.commit_timestamp),
+};
 
 /// Bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 #[derive(Debug)]
@@ -68,6 +82,8 @@ struct SharedLane {
     choice: Option<Choice>,
     output: Output,
     first_sender: usize,
+    /// One per sender: whether it has been asked to tell every head.
+    asked: Vec<Arc<Asked>>,
 }
 
 impl Shared {
@@ -103,8 +119,9 @@ impl Pipeline {
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
+            let index = lane.output.number.unwrap_or(index);
             let endpoints = Arc::new(OnceLock::new());
-            let senders = lane.output.bind.len();
+            let senders = lane.output.senders();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
@@ -115,12 +132,16 @@ impl Pipeline {
                 name: [0; 16],
                 interval: settings.tick,
                 endpoints: Arc::clone(&endpoints),
+                replay: settings.replay_endpoints.as_slice().into(),
             };
             let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
                 let name = sender_name(index, sender);
                 let number = first_sender + sender;
                 Box::new(Heads::new(Identity { number, sender, name, ..identity.clone() }))
             };
+            let asked: Vec<Arc<Asked>> = (0..senders).map(|_| Arc::default()).collect();
+            let feed =
+                asked.first().map(|asked| feed_setup(index, incarnation, &settings, Arc::clone(asked)));
             let output = Output::bind(
                 &context,
                 &lane.output,
@@ -128,14 +149,14 @@ impl Pipeline {
                 settings.tick,
                 &pool,
                 &companion,
-                envelope::set_sent_at,
+                &Wire { format: FORMAT, feed },
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
             let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
             let template = template(lane)?;
             let settings = lane.clone();
-            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender, asked });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
@@ -167,6 +188,11 @@ impl Pipeline {
         Partition::open(Arc::clone(&self.shared), settings)
     }
 
+    /// Opens a read of a part of a table, for a snapshot.
+    pub fn table(&self, settings: TableSettings) -> TableRows {
+        TableRows::open(&self.shared, settings)
+    }
+
     /// What was counted so far.
     pub fn counters(&self) -> &Counters {
         &self.shared.counters
@@ -175,6 +201,22 @@ impl Pipeline {
     /// The outputs, in the order of the settings.
     pub fn outputs(&self) -> impl Iterator<Item = &Output> {
         self.shared.lanes.iter().map(|lane| &lane.output)
+    }
+
+    /// Has each sender of an output tell every head at once, behind what it has queued. Never waits.
+    ///
+    /// Errors: `Config` where there is no such output, `Closed`, or what a sender failed with.
+    pub fn tell(&self, output: usize) -> Result<()> {
+        let Some(lane) = self.shared.lanes.get(output) else {
+            let what = format!("there is no output {output}: there are {}", self.shared.lanes.len());
+            return Err(Error::Config { setting: "output", what });
+        };
+        for (sender, asked) in lane.output.senders().iter().zip(&lane.asked) {
+            if asked.ask() {
+                sender.mark(Arc::clone(asked) as _)?;
+            }
+        }
+        Ok(())
     }
 
     /// Waits until all that was pushed is handed over; false when time ran out. What is open needs no
@@ -199,6 +241,17 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// What an output of kind `feed` is told, whose one sender is asked by `asked`.
+fn feed_setup(output: u16, incarnation: u64, settings: &Settings, asked: Arc<Asked>) -> FeedSetup {
+    FeedSetup {
+        output,
+        incarnation,
+        stream: settings.stream_id,
+        codec: serving::CODEC,
+        ask_heads: Arc::new(move || asked.ask().then(|| Arc::clone(&asked) as _)),
     }
 }
 
