@@ -5,11 +5,14 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # Two test processes by default: what a small machine has.
 JOBS   ?= 2
+# Runs of the simulation, and the first one's seed.
+SEEDS ?= 10000
+FROM  ?= 0
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 15
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema golden audit clean
+.PHONY: help build demo test test-rust test-python simulate interop lint fmt bench fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +39,9 @@ test-rust:
 
 test-python: build
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+simulate: build ## Relays, network, store, Spanner and consumers on a virtual clock, SEEDS times (SEED=N: one, with its trace)
+	$(BIN)/python tests/simulation/run.py $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS) --from $(FROM))
 
 interop: build ## Build and compare consumers in six languages (INTEROP=--available: those whose tools are here)
 	$(BIN)/python tests/interop/run.py $(INTEROP)

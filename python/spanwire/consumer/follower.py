@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwire._core import Timestamp, Window
 from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick
-from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process
+from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process, Said
 from spanwire.consumer.reached import Frontier, Lane, Reached, just_before
 from spanwire.errors import Gap, RefusedError
 
@@ -161,6 +161,8 @@ class Follower:
         self._whole: Process | None = None
         self._members: frozenset[int] = frozenset()
         self._joined = False
+        self._missed = False
+        """A partition's end, and with it perhaps what it sent last."""
         self._waits_to_join_since: float | None = None
         self._asked_heads_at: float | None = None
         self._again_at = 0.0
@@ -229,6 +231,7 @@ class Follower:
             ownership = self._told(process, told.id, told.epoch)
             if ownership is not None:
                 ownership.tell(told, tick.sender)
+        self._miss(process, tick)
         for head in tick.heads:
             if head.topic.startswith(self._topics):
                 self._head(process, head)
@@ -626,7 +629,8 @@ class Follower:
         for process in self._processes.values():
             if process.begun and (process.heads or process.early):
                 self._begin(process)
-        waits = self._succeeds()
+        waits = self._succeeds() or self._missed
+        self._missed = False
         for ownership in sorted(
             self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch)
         ):
@@ -762,13 +766,15 @@ class Follower:
         """Whether all of an ownership that another one follows on stands in the queue."""
         if not self._is_continuous(earlier, told=earlier.process is later.process):
             return False
-        if earlier.process is later.process:  # it was told behind all messages of the earlier one
-            earlier.open_stage = _LAST_STAGE
+        if earlier.process is later.process and (earlier.id == later.id or not earlier.lives):
+            earlier.open_stage = _LAST_STAGE  # it is over, and was told to be behind all its messages
         self._flush(earlier)
+        if earlier.process is later.process:  # what is of a stage not told yet was sent later
+            return not earlier.lane or earlier.lane[0][0] > earlier.stage
         if earlier.lane:
             return False
-        if earlier.process is later.process or (earlier.starts_at or later.starts_at) == begins:
-            return True
+        if earlier.starts_at == begins:
+            return True  # it began at the same place, and so all of it is sent again
         complete = earlier.complete
         return complete is not None and complete >= begins
 
@@ -959,6 +965,24 @@ class Follower:
         for ownership in left:
             self._go(ownership.id)
         return not all(one.continuous and not one.lane and one.ended for one in left)
+
+    def _miss(self, process: Process, tick: Tick) -> None:
+        """Notice the partitions that a tick tells no more: their end was told in ticks that were lost.
+
+        So were, perhaps, the heads of their last messages, and their children: that is read again.
+        """
+        present = {(told.id, told.epoch) for told in tick.partitions}
+        caught_up = process.senders[tick.sender].caught_up
+        for ownership in self._current.values():
+            if ownership.process is not process or (ownership.id, ownership.epoch) in present:
+                continue
+            said = ownership.said.get(tick.sender)
+            if said is None and caught_up and ownership.ending:
+                said = next(one for one in ownership.said.values() if one.state == "ended")
+            elif said is None or said.state != "live":
+                continue
+            ownership.said[tick.sender] = Said(said.position, said.stage, "ended")
+            self._missed = True
 
     def _retire(self) -> None:
         """Set aside what has ended in partitions that are known."""
