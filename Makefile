@@ -7,9 +7,14 @@ BIN    := .venv/bin
 JOBS   ?= 2
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 15
+# A run with faults: its seed, how long it commits, how many relays, where its histories stay.
+SEED    ?= 1
+SECONDS ?= 30
+RELAYS  ?= 1
+HISTORY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema golden audit clean
+.PHONY: help build demo test test-rust test-python chaos chaos-mutants interop lint fmt bench fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +41,13 @@ test-rust:
 
 test-python: build
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+chaos: build ## Run processes under faults and judge their histories (SEED=7 SECONDS=30 RELAYS=1 HISTORY=DIR)
+	@PYTHONPATH=tests $(BIN)/python -m chaos --seed $(SEED) --seconds $(SECONDS) --relays $(RELAYS) \
+	  $(if $(HISTORY),--history $(HISTORY))
+
+chaos-mutants: build ## Plant bugs, one at a time: each must be found
+	@PYTHONPATH=tests $(BIN)/python -m chaos.mutants
 
 interop: build ## Build and compare consumers in six languages (INTEROP=--available: those whose tools are here)
 	$(BIN)/python tests/interop/run.py $(INTEROP)
