@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -39,17 +40,11 @@ def main(arguments: list[str] | None = None) -> int:
         found = violations(verdict)
         if found and options.history is None:
             where = Path(tempfile.gettempdir()) / f"spanwire-chaos-seed-{options.seed}"
-            _move(Path(folder), where)
+            shutil.copytree(folder, where, dirs_exist_ok=True)
     print(json.dumps(verdict, ensure_ascii=False), flush=True)
     if found:
         print(f"seed {options.seed}: {'; '.join(found)}: histories and logs are in {where}", file=sys.stderr)
     return 1 if found else 0
-
-
-def _move(source: Path, target: Path) -> None:
-    target.mkdir(exist_ok=True)
-    for file in source.iterdir():
-        (target / file.name).write_bytes(file.read_bytes())
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import heapq
 import itertools
 import json
 import os
+import shutil
 import sys
 import time
 from collections import Counter
@@ -48,9 +49,17 @@ class _Relay:
     config: Path
     ways: dict[str, list[Way]] = field(default_factory=lambda: {kind: [] for kind in OUTPUTS})
     """By output, those that lead to it."""
+    endpoints: dict[str, str] = field(default_factory=dict)
+    """Of the living process, once it sends."""
     process: Process | None = None
     lives: int = 0
-    ready: bool = False
+
+    def lead(self, endpoints: dict[str, str]) -> None:
+        """All ways lead there from now on; without endpoints nowhere."""
+        self.endpoints = endpoints
+        for output, ways in self.ways.items():
+            for way in ways:
+                way.lead_to(endpoints.get(output))
 
 
 @dataclass
@@ -74,6 +83,8 @@ class Run:
     def __init__(self, plan: Plan, folder: Path, mutant: str = "") -> None:
         self._plan = plan
         self._folder = folder
+        self._work_folder = folder / "work"
+        """Logs, stores, ledgers."""
         self._environment = {"PYTHONPATH": _python_path(), VARIABLE: mutant}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -85,7 +96,10 @@ class Run:
 
     def verdict(self) -> dict[str, Any]:
         """Carry it out; the counts of `make chaos`."""
-        self._folder.mkdir(parents=True, exist_ok=True)
+        for left in (*self._folder.glob("delivered-*.jsonl"), *self._folder.glob("sent-*.jsonl")):
+            left.unlink()
+        shutil.rmtree(self._work_folder, ignore_errors=True)
+        self._work_folder.mkdir(parents=True)
         with ExitStack() as stack:
             try:
                 self._carry_out(stack)
@@ -105,10 +119,10 @@ class Run:
         tapped = self._way("pub")
         stack.enter_context(Tap(tapped.endpoint, self._folder / f"sent-{RELAY}.jsonl"))
         self._start_relay()
-        self._until(lambda: self._relay.ready, _START_S, "the relay starts")
+        self._until(lambda: bool(self._relay.endpoints), _START_S, "the relay starts")
         for one in self._plan.consumers:
             replay = self._way("replay" if "replay" in OUTPUTS else "pub")
-            consumer = _Consumer(one, self._folder / f"{one.name}.db", self._way(one.kind), replay)
+            consumer = _Consumer(one, self._work_folder / f"{one.name}.db", self._way(one.kind), replay)
             self._consumers[one.name] = consumer
             if not one.begins_s:
                 self._start_consumer(consumer)
@@ -125,7 +139,7 @@ class Run:
 
     def _start_simulator(self) -> Process:
         plan = self._plan
-        script = self._folder / "faults.json"
+        script = self._work_folder / "faults.json"
         # A stream that is reset breaks off in the middle of a value.
         faults = [
             {"kind": kind, "probability": probability, "in_value": kind == "reset"}
@@ -136,17 +150,17 @@ class Run:
         arguments += ["--seed", str(plan.seed), "--partitions", str(plan.partitions)]
         arguments += ["--splits", str(plan.churn), "--chop", "20", "--message-bytes", str(8 << 10)]
         arguments += ["--faults", str(script), "--history", str(self._folder / "committed.jsonl")]
-        return Process("simulator", arguments, self._folder / "simulator.log")
+        return Process("simulator", arguments, self._work_folder / "simulator.log")
 
     def _configure(self, address: str, database: str) -> Path:
         plan = self._plan
         _, project, _, instance, _, name = database.split("/")
-        config = self._folder / f"{RELAY}.toml"
+        config = self._work_folder / f"{RELAY}.toml"
         config.write_text(
             f'[source]\nproject = "{project}"\ninstance = "{instance}"\ndatabase = "{name}"\n'
             f'stream = "changes"\nemulator_host = "{address}"\nstart = "{self._begin}"\n'
             "heartbeat_ms = 100\ntick_ms = 100\n\n"
-            f'[store]\npath = "{self._folder / f"{RELAY}.db"}"\ninterval_ms = {plan.interval_ms}\n\n'
+            f'[store]\npath = "{self._work_folder / f"{RELAY}.db"}"\ninterval_ms = {plan.interval_ms}\n\n'
             + "\n".join(_output(plan, kind) for kind in OUTPUTS)
             + '\n[security]\nmode = "none"\n',
             encoding="utf-8",
@@ -155,6 +169,7 @@ class Run:
 
     def _way(self, output: str) -> Way:
         way = self._network.way()
+        way.lead_to(self._relay.endpoints.get(output))
         self._relay.ways[output].append(way)
         return way
 
@@ -187,7 +202,7 @@ class Run:
             consumer.process.tell({"until": self._last})
 
     def _process(self, name: str, arguments: list[str]) -> Process:
-        process = Process(name, arguments, self._folder / f"{name}.log", self._environment)
+        process = Process(name, arguments, self._work_folder / f"{name}.log", self._environment)
         return self._stack.enter_context(process)
 
     # -------------------------------------------------------------- what happens
@@ -245,17 +260,14 @@ class Run:
         alive = process.runs
         for answer in process.answers():
             if answer.get("event") == "started":
-                relay.ready = True
-                for kind, (endpoint, *_) in zip(OUTPUTS, answer["endpoints"], strict=True):
-                    for way in relay.ways[kind]:
-                        way.lead_to(endpoint)
+                first = [endpoints[0] for endpoints in answer["endpoints"]]
+                relay.lead(dict(zip(OUTPUTS, first, strict=True)))
             elif answer.get("event") == "point":
                 self._struck[f"relay_died_{answer['point']}"] += 1
         if not alive:
             self._lost(process)
-            relay.process, relay.ready = None, False
-            for way in itertools.chain(*relay.ways.values()):
-                way.lead_to(None)
+            relay.process = None
+            relay.lead({})
             self._after(_RESTART_S, self._start_relay)
 
     def _look_at_consumer(self, one: _Consumer) -> None:
