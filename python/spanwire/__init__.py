@@ -11,7 +11,7 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Subscriber, Worker
+from spanwire.consumer import Replay, Subscriber, Worker, replay
 
 __all__ = [
     "Change",
@@ -19,10 +19,12 @@ __all__ = [
     "Output",
     "Pipeline",
     "RecordVersion",
+    "Replay",
     "Subscriber",
     "Timestamp",
     "Untyped",
     "Worker",
     "__version__",
     "errors",
+    "replay",
 ]

@@ -17,12 +17,18 @@ __all__ = [
     "RecordReader",
     "RecordVersion",
     "Resume",
+    "Ring",
+    "RingReader",
     "Timestamp",
     "Untyped",
     "Window",
     "__version__",
     "_debug_build",
     "condition_problem",
+    "decode_reply",
+    "decode_request",
+    "encode_reply",
+    "encode_request",
     "reassemble",
 ]
 
@@ -73,23 +79,29 @@ class RecordVersion:
 
 @final
 class Output:
-    """One output of a pipeline. `kind` is "pub" or "push"; `bind` is one endpoint per sender."""
+    """One output of a pipeline. `bind`: one endpoint per sender of "pub" and "push"; one endpoint of
+    "feed", which serves each peer at its own pace; none of "ring", whose messages stay in memory for
+    readers in this process."""
 
     def __new__(
         cls,
-        kind: Literal["pub", "push"],
+        kind: Literal["pub", "push", "ring", "feed"],
         bind: Sequence[str],
         *,
         values: Literal["typed", "json"] = "typed",
-        on_full: Literal["block", "detach"] = "block",
+        on_full: Literal["block", "detach"] | None = None,
         topic: str | None = None,
         choice: Mapping[str, Any] | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
+        """`on_full`: what happens when its queue is full, "block" if not given. Of a ring: what happens when
+        that is full; "detach" if not given, the oldest messages make room; with "block" there is one reader,
+        what it has read leaves the ring and is handed over only then, and reading Spanner waits for it.
+        `topic`: its own template, with {bucket} where there are buckets. `choice`: what goes out, any of
         tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
         columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
-        `options`: queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        `options`: ring_bytes (memory that messages may hold which stay for who missed them; 0, the default
+        of "pub", keeps none), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
 @final
@@ -129,6 +141,8 @@ class Pipeline:
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
+    def ring(self, output: int) -> Ring:
+        """What an output keeps of what it has handed over. ConfigError where that is nothing; IndexError."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:
@@ -138,6 +152,33 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+@final
+class Ring:
+    """What an output keeps of what it has handed over: its last messages and ticks, in order, as many as fit
+    into ring_bytes. Thread-safe. It can still be looked at after the pipeline was closed."""
+
+    def find(
+        self, partition: bytes, epoch: int, topic: str, first: int, last: int
+    ) -> list[list[bytes]] | None:
+        """The messages `first` to `last` of one flow of this process, four frames each; None where any of
+        them is not here (any more). ValueError where `partition` is not 16 bytes."""
+    def reader(self, topics: Sequence[str] = ..., *, oldest: bool = False) -> RingReader:
+        """One who reads all messages whose topic has one of these beginnings (all, if not given), and all
+        ticks: those that come from now on, or from the oldest on. With on_full "block" there is one reader,
+        and it always begins at the oldest; ConfigError where it is there already."""
+
+@final
+class RingReader:
+    """Reads a ring in order and at its own pace. Thread-safe."""
+
+    def read(self, timeout: float, max_bytes: int = ...) -> list[list[bytes]]:
+        """The next messages, four frames each: up to `max_bytes` (1 MiB if not given), one at least. Waits
+        `timeout` seconds for one (GIL released); [] when time is out. ClosedError once the pipeline is
+        closed and all was read."""
+    @property
+    def missed(self) -> int:
+        """Messages that fell off the ring before they were read, of whatever topic."""
 
 @final
 class Partition:
@@ -269,6 +310,74 @@ def condition_problem(condition: str) -> str | None:
 def reassemble(messages: Sequence[bytes]) -> list[bytes]:
     """The values of a result set as encoded google.protobuf.Value, chunks merged by the official rules."""
 
+# ---------------------------------------------------------------- between the two
+
+def encode_request(
+    kind: str,
+    id: int,
+    *,
+    credit: int = 0,
+    output: int = 0,
+    topics: Sequence[str] = ...,
+    stream: bytes = ...,
+    incarnation: int = 0,
+    partition: bytes = ...,
+    epoch: int = 0,
+    first: int = 0,
+    last: int = 0,
+    after: Timestamp | None = None,
+    until: Timestamp | None = None,
+    rate: int = 0,
+    limit: int = 0,
+    tables: Sequence[str] = ...,
+    at: Timestamp | None = None,
+    group: str = ...,
+    member: str = ...,
+    delivery: int = 0,
+    handled: int = 0,
+    reason: str = ...,
+) -> bytes:
+    """What a peer asks of a relay, as one frame; fields as in Request of envelope.capnp, empty by default.
+
+    `kind`: hello, credit, cancel, ping, heads, repair, feed, replay, snapshot, join, leave, ack, reject.
+    ValueError: a kind that is none, `stream` or `partition` neither empty nor of 16 bytes. FormatError: more
+    than the 64 KiB that a relay takes."""
+
+def decode_request(data: bytes) -> dict[str, Any]:
+    """Every field of a request by its name, as `encode_request` takes them.
+
+    A kind that a later version added reads as "unspecified". FormatError: not a request, larger than
+    64 KiB, or of a newer format."""
+
+def encode_reply(
+    kind: str,
+    id: int,
+    *,
+    stream: bytes = ...,
+    position: Timestamp | None = None,
+    oldest: Timestamp | None = None,
+    reason: str = "unspecified",
+    text: str = ...,
+    delivery: int = 0,
+    handled: int = 0,
+    deliveries: int = 0,
+    rows_done: int = 0,
+    rows_total: int = 0,
+) -> bytes:
+    """What a relay answers, as one frame, behind which "message" and "work" have the four of a message;
+    fields as in Reply of envelope.capnp, empty by default.
+
+    `kind`: welcome, message, progress, done, refused, pong, work. `reason`, of a refused: malformed,
+    unknownKind, unknownOutput, unknownTopic, gone, future, otherStream, tooMany, busy, neverSent, outOfOrder,
+    tooLarge, failed, stopping, notMember. ValueError: a name that is none of these, `stream` neither empty
+    nor of 16 bytes."""
+
+def decode_reply(data: bytes) -> dict[str, Any]:
+    """Every field of a reply by its name, as `encode_reply` takes them.
+
+    A kind or reason that a later version added reads as "unspecified". FormatError: not a reply, or of a
+    newer format."""
+
 # ---------------------------------------------------------------- consumer side
 
 @final
@@ -293,6 +402,10 @@ class Message:
     def epoch(self) -> int: ...
     @property
     def sequence(self) -> int: ...
+    @property
+    def stage(self) -> int:
+        """How many moves of keys its partition had passed under this epoch: it comes behind a tick that tells
+        as many (`stage` of its partition there)."""
     @property
     def routing_generation(self) -> int: ...
     @property

@@ -16,6 +16,11 @@
 #                 notice      one Cap'n Proto message, root Notice
 #                 deadLetter  one Cap'n Proto message, root DeadLetter
 #
+# Whoever wants something of a relay (repair, replay, a feed, a snapshot, work of a
+# group) asks from a DEALER socket with one frame, root Request. The relay's ROUTER
+# answers with one frame, root Reply, which in a Reply of kind message or work is
+# followed by the four frames of a message. A request is 64 KiB at the most.
+#
 # Every message can be read on its own. Frames may arrive unaligned in memory:
 # readers in C++ and Rust copy a frame to 8-byte alignment first, or use a
 # reader that allows unaligned input.
@@ -40,6 +45,7 @@ struct Header {
   last @15 :RecordVersion;         # the newest
   traceparent @16 :Text;           # W3C trace context, empty where none
   output @17 :UInt16;              # which output of the relay this went through, from 0: part of a flow's identity
+  stage @18 :UInt32;               # how many moves of keys its partition had passed under this epoch: see Tick.Partition.stage
 
   enum Kind { changes @0; tick @1; snapshot @2; notice @3; deadLetter @4; }
   enum BodyEncoding { none @0; zstd @1; }
@@ -188,6 +194,8 @@ struct Tick {
   partitions @4 :List(Partition);  # every live one, and in 32 ticks those that ended
   flows @5 :List(FlowHead);        # those of this sender that changed since the last tick, and each once in 16 ticks
   relays @6 :List(Relay);
+  complete @7 :Bool;               # it tells the head of every flow of its sender
+  newest @8 :Timestamp;            # no change newer than this was sent before this tick; absent where none was
 
   struct Partition {
     id @0 :Data;                   # as Header.partition
@@ -198,6 +206,7 @@ struct Tick {
     state @5 :State;
     children @6 :List(Data);       # of one that ended in children
     moves @7 :List(Move);
+    stage @8 :UInt32;              # how many moves of keys it has passed under this epoch: its messages of this stage come behind
 
     enum State { live @0; ended @1; released @2; }
   }
@@ -217,6 +226,7 @@ struct Tick {
   struct Relay {
     incarnation @0 :UInt64;
     endpoints @1 :List(Text);
+    replay @2 :List(Text);         # where it takes requests for repair, replay and snapshots
   }
 }
 
@@ -240,4 +250,60 @@ struct DeadLetter {
   table @1 :Text;
   reason @2 :Text;
   raw @3 :Data;                    # the row as Spanner sent it: an encoded google.protobuf.Value
+}
+
+struct Request {
+  # One frame, from a DEALER to a relay's ROUTER. What a kind does not name is left at its default.
+  formatMajor @0 :UInt16;          # 1; refuse a greater one
+  kind @1 :Kind;
+  id @2 :UInt64;                   # names an exchange; the peer chooses it, and no other exchange of its has it
+  credit @3 :UInt64;               # bytes of message frames that the peer takes in this exchange, from its beginning; only rises
+  output @4 :UInt16;               # as Header.output
+  topics @5 :List(Text);           # the beginnings of topics; of a repair, the flow's own
+  stream @6 :Data;                 # first 16 bytes of SHA-256 of the stream's resource path; empty: whatever it is
+  incarnation @7 :UInt64;
+  partition @8 :Data;              # as Header.partition
+  epoch @9 :UInt64;
+  first @10 :UInt64;               # of a repair: the sequences first to last of one flow
+  last @11 :UInt64;
+  after @12 :Timestamp;            # of a replay: all changes later than this...
+  until @13 :Timestamp;            # ...up to and including this
+  rate @14 :UInt32;                # changes a second; 0: no limit
+  limit @15 :UInt64;               # changes; 0: no limit
+  tables @16 :List(Text);          # of a snapshot
+  at @17 :Timestamp;               # of a snapshot: its timestamp; absent: one that the relay chooses
+  group @18 :Text;
+  member @19 :Text;
+  delivery @20 :UInt64;            # as Reply.delivery
+  handled @21 :UInt32;             # of an ack: how many of its changes are done with, from its first
+  reason @22 :Text;                # of a reject: why the first change that is not handled cannot be
+
+  enum Kind {
+    unspecified @0; hello @1; credit @2; cancel @3; ping @4; heads @5; repair @6; feed @7; replay @8;
+    snapshot @9; join @10; leave @11; ack @12; reject @13;
+  }
+}
+
+struct Reply {
+  # The first frame of a relay's answer.
+  formatMajor @0 :UInt16;          # 1; refuse a greater one
+  kind @1 :Kind;
+  id @2 :UInt64;                   # of the exchange
+  stream @3 :Data;                 # of a welcome: as Request.stream
+  position @4 :Timestamp;          # of a progress or done: all up to here has been sent in this exchange
+  oldest @5 :Timestamp;            # of a refused with reason gone: the oldest that can still be had
+  reason @6 :Reason;               # of a refused
+  text @7 :Text;                   # the same in words
+  delivery @8 :UInt64;             # of a work: its number
+  handled @9 :UInt32;              # of a work: how many of its changes were handled before, from its first
+  deliveries @10 :UInt32;          # of a work: how often the first that was not has been delivered
+  rowsDone @11 :UInt64;            # of a snapshot's progress
+  rowsTotal @12 :UInt64;           # 0 where it is not known
+
+  enum Kind { unspecified @0; welcome @1; message @2; progress @3; done @4; refused @5; pong @6; work @7; }
+  enum Reason {
+    unspecified @0; malformed @1; unknownKind @2; unknownOutput @3; unknownTopic @4; gone @5; future @6;
+    otherStream @7; tooMany @8; busy @9; neverSent @10; outOfOrder @11; tooLarge @12; failed @13; stopping @14;
+    notMember @15;
+  }
 }

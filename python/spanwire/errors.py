@@ -12,6 +12,7 @@ SpanwireError
 │   └── FencedError        somebody else owns the partition under a newer epoch
 ├── SocketError        a ZeroMQ socket, e.g. a port in use
 ├── FormatError        a message that is not in spanwire's format
+├── RefusedError       a relay refused what was asked of it
 ├── Gap                messages of a flow that did not arrive
 └── ClosedError        used after close
 
@@ -83,6 +84,10 @@ class SocketError(SpanwireError):
 
 class FormatError(SpanwireError):
     """A message that is not in spanwire's format, or needs a feature this version does not know."""
+
+
+class RefusedError(SpanwireError):
+    """A relay refused what was asked of it. Fields: `reason`, as in Reply.Reason of envelope.capnp; `endpoint`."""
 
 
 class Gap(SpanwireError):

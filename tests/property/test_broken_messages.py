@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.schemas import TODAY, golden, load
+from support.schemas import TODAY, broken, golden, load
 
 from spanwire._core import Message, Timestamp
 from spanwire.consumer.inbox import Inbox
@@ -96,6 +96,7 @@ def _header(frames: list[bytes]) -> dict[str, Any]:
             "incarnation": header.incarnation,
             "epoch": header.epoch,
             "sequence": header.sequence,
+            "stage": header.stage,
             "routing_generation": header.routingGeneration,
             "count": header.count,
             "received_at": header.receivedAt,
@@ -132,6 +133,7 @@ def _tick(frames: list[bytes]) -> dict[str, Any]:
                         {"at": _timestamp(move.at), "source": move.source, "destination": move.destination}
                         for move in one.moves
                     ],
+                    "stage": one.stage,
                 }
                 for one in tick.partitions
             ],
@@ -147,8 +149,15 @@ def _tick(frames: list[bytes]) -> dict[str, Any]:
                 for one in tick.flows
             ],
             "relays": [
-                {"incarnation": one.incarnation, "endpoints": list(one.endpoints)} for one in tick.relays
+                {
+                    "incarnation": one.incarnation,
+                    "endpoints": list(one.endpoints),
+                    "replay": list(one.replay),
+                }
+                for one in tick.relays
             ],
+            "complete": tick.complete,
+            "newest": _timestamp(tick.newest) if tick._has("newest") else None,
         }
 
 
@@ -195,29 +204,6 @@ PLACES = [
     pytest.param("tick", BODY, _tick, id="tick"),
     pytest.param("dead-letter", BODY, _dead_letter, id="dead letter"),
 ]
-
-
-def broken(frame: bytes, choose: Random) -> bytes:
-    """A frame with a few bytes changed: any of them, or one in a pointer, or cut short."""
-    changed = bytearray(frame)
-    for _ in range(choose.randint(1, 3)):
-        at = choose.randrange(len(changed))
-        match choose.randrange(6):
-            case 0:
-                changed[at] = choose.randrange(256)
-            case 1:
-                changed[at] ^= 1 << choose.randrange(8)
-            case 2:  # a word that stands elsewhere: mostly a pointer
-                word, other = at & ~7, choose.randrange(len(changed)) & ~7
-                changed[word : word + 8] = changed[other : other + 8]
-            case 3:  # points a little further, or less far
-                changed[at & ~7] = (changed[at & ~7] + choose.choice((4, 8, 248, 252))) % 256
-            case 4:  # another length
-                changed[at & ~7 | 4] = (changed[at & ~7 | 4] + choose.choice((1, 8, 248))) % 256
-            case _ if choose.random() < 0.1:
-                del changed[at:]
-                changed += bytes(-len(changed) % 8 or 8)
-    return bytes(changed)
 
 
 @pytest.mark.parametrize(("name", "_place", "read"), PLACES)

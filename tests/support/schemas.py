@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import capnp
@@ -133,3 +134,26 @@ def filled(values: Any, schema: Any) -> Any:
         is_deeper = isinstance(value, dict | list)
         result[name] = filled(value, schema.fields[name].schema) if is_deeper else value
     return result | {name: value for name, value in LATER.items() if name in schema.fields}
+
+
+def broken(frame: bytes, choose: Random) -> bytes:
+    """A frame with a few bytes changed: any of them, or one in a pointer, or cut short."""
+    changed = bytearray(frame)
+    for _ in range(choose.randint(1, 3)):
+        at = choose.randrange(len(changed))
+        match choose.randrange(6):
+            case 0:
+                changed[at] = choose.randrange(256)
+            case 1:
+                changed[at] ^= 1 << choose.randrange(8)
+            case 2:  # a word that stands elsewhere: mostly a pointer
+                word, other = at & ~7, choose.randrange(len(changed)) & ~7
+                changed[word : word + 8] = changed[other : other + 8]
+            case 3:  # points a little further, or less far
+                changed[at & ~7] = (changed[at & ~7] + choose.choice((4, 8, 248, 252))) % 256
+            case 4:  # another length
+                changed[at & ~7 | 4] = (changed[at & ~7 | 4] + choose.choice((1, 8, 248))) % 256
+            case _ if choose.random() < 0.1:
+                del changed[at:]
+                changed += bytes(-len(changed) % 8 or 8)
+    return bytes(changed)

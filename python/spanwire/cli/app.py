@@ -18,6 +18,7 @@ from spanwire.cli.bench import bench
 from spanwire.cli.check import check
 from spanwire.cli.demo import demo
 from spanwire.cli.init import init
+from spanwire.cli.replay import replay
 from spanwire.cli.run import run
 from spanwire.cli.schema import schema
 from spanwire.cli.tail import tail
@@ -30,7 +31,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, init, tail, demo, schema):
+for command in (run, check, init, tail, replay, demo, schema):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

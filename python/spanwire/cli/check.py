@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +17,7 @@ from spanwire.cli.options import ConfigPath, Json, print_json
 from spanwire.config import Config
 from spanwire.config.endpoints import split_listen
 from spanwire.errors import ConfigError, SpanwireError
+from spanwire.source.retention import seconds_kept
 
 
 def check(
@@ -64,7 +66,7 @@ def _show(config: Config, sample: Path, *, as_json: bool) -> None:
 def _at_work(config: Config, found: dict[str, str]) -> list[str]:
     """What stands in the way of running a config that is well formed."""
     # Spanner's client takes a second to import, which no other command should wait for.
-    from spanwire.relay import build_pipeline
+    from spanwire.relay import bind, build_pipeline
     from spanwire.source.connect import connect
     from spanwire.status import cannot_listen
     from spanwire.store import open_store
@@ -79,7 +81,10 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
                 left.unlink(missing_ok=True)
 
     def outputs() -> None:
-        build_pipeline(config).close()
+        with ExitStack() as opened:
+            for one in config.replays:
+                bind(config, one, opened)
+            opened.enter_context(build_pipeline(config))
 
     def status() -> None:
         if config.status.listen:
@@ -114,7 +119,7 @@ def _out_of_reach(config: Config, retention: str) -> list[str]:
     """Times that can be written, and cannot be read."""
     source, now = config.source, Timestamp.now().seconds
     found = []
-    if source.start_at is not None and source.start_at.seconds < now - _seconds(retention):
+    if source.start_at is not None and source.start_at.seconds < now - seconds_kept(retention):
         found.append(
             f"source.start: {source.start} is older than the {retention} that the stream keeps; begin later"
         )
@@ -125,10 +130,3 @@ def _out_of_reach(config: Config, retention: str) -> list[str]:
             f"source.end: {source.end} has passed, and reading would begin now; write an earlier start"
         )
     return found
-
-
-def _seconds(retention: str) -> int:
-    """Of a duration such as 36h or 7d; one that does not read so is taken for the longest there is."""
-    units = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
-    number, unit = retention[:-1], retention[-1:]
-    return int(number) * units[unit] if number.isdigit() and unit in units else 30 * units["d"]

@@ -17,9 +17,9 @@ ConfigPath = Annotated[Path, typer.Argument(help="The config file; `spanwire ini
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines in place of text.")]
 
 
-def print_json(value: Mapping[str, Any]) -> None:
-    """One line of JSON on stdout, at once."""
-    typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+def print_json(value: Mapping[str, Any], *, err: bool = False) -> None:
+    """One line of JSON on stdout, or stderr, at once."""
+    typer.echo(json.dumps(value, ensure_ascii=False, default=str), err=err)
 
 
 @contextmanager

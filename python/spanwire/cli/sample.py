@@ -49,7 +49,9 @@ def show(config: Config, path: Path) -> list[Shown]:
     """What each output would send for the records in a file. ConfigError where that is not one of records."""
     records = [_encoded(record) for record in _records(path)]
     # An output at a time: the counters tell what that one left out.
-    return [_through(config, number, records) for number in range(len(config.output))]
+    return [
+        _through(config, number, records) for number, one in enumerate(config.output) if one.kind != "replay"
+    ]
 
 
 def echo(shown: list[Shown]) -> None:

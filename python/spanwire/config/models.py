@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Literal
 
@@ -181,18 +181,32 @@ class StoreConfig(Section):
         return value
 
 
+_REPLAY_ONLY = ("max_replays", "queued_replays", "connections")
+_ONE_ENDPOINT = ("feed", "replay")
+
+
 class Sockets(Section):
     """The settings of an output that say where it sends, and how."""
 
-    kind: Literal["pub", "push"]
-    """"pub" fans out to whoever subscribes; "push" spreads work over whoever pulls, without order."""
+    kind: Literal["pub", "push", "feed", "replay"]
+    """"pub" fans out to whoever subscribes; "push" spreads work over whoever pulls, without order; "feed"
+    serves each consumer at its own pace; "replay" serves what was missed, re-reads and snapshots."""
     bind: list[str] = Field(min_length=1, examples=["tcp://127.0.0.1:5560"])
-    """Endpoint, or a list of them: one sender thread each. A topic always goes through the same one."""
+    """Endpoint, or a list of them: one sender thread each. A topic always goes through the same one. A feed
+    and a replay have one."""
     values: Literal["typed", "json"] = "typed"
     """How values are written: typed, or the JSON text as Spanner sent it (the cheapest)."""
     on_full: Literal["block", "detach"] = "block"
     """An output that is stuck holds the others ("block"), or is set aside, visibly ("detach"): progress
     does not wait for it, and what it leaves out is lost to it."""
+    ring_bytes: int | None = Field(default=None, examples=[64 * MIB], ge=0, le=64 * 1024 * MIB)
+    """Of "pub" and "feed": bytes of the last messages that are kept in memory for who missed them."""
+    max_replays: int = Field(default=2, ge=1, le=10)
+    """Of "replay": re-reads of Spanner at a time. Each takes one of the 20 readers of a partition."""
+    queued_replays: int = Field(default=16, ge=0, le=1_000)
+    """Of "replay": re-reads that may wait for their turn; more are refused."""
+    connections: int = Field(default=64, ge=1, le=10_000)
+    """Of "replay": peers at a time; more are refused."""
     queue_bytes: int | None = Field(default=None, examples=[32 * MIB], ge=MIB, le=64 * 1024 * MIB)
     """Bound of a sender's queue in bytes."""
     queue_messages: int | None = Field(default=None, examples=[10_000], ge=1, le=10_000_000)
@@ -228,13 +242,41 @@ class Sockets(Section):
     @property
     def options(self) -> dict[str, int]:
         """The settings that are left to the core's defaults unless given."""
-        names = set(Sockets.model_fields) - {"kind", "bind", "values", "on_full"}
+        names = set(Sockets.model_fields) - {"kind", "bind", "values", "on_full", *_REPLAY_ONLY}
         given = self.model_dump(include=names, exclude_none=True)
-        return {name: int(value) for name, value in given.items()}
+        options = {name: int(value) for name, value in given.items()}
+        if self.kind == "pub":
+            options.setdefault("ring_bytes", 64 * MIB)
+        return options
+
+    @property
+    def batch_options(self) -> dict[str, int]:
+        """Of `options`, those that say what a message is."""
+        return {name: value for name, value in self.options.items() if name.startswith("batch_")}
 
 
 class OutputConfig(Choice, Sockets):
     """One output. Sockets with no peer keep nothing ("pub") or wait ("push")."""
+
+    @model_validator(mode="after")
+    def _fits_its_kind(self) -> OutputConfig:
+        if problems := list(self._misplaced()):
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _misplaced(self) -> Iterator[str]:
+        """Settings that say nothing for this kind of output."""
+        if self.kind in _ONE_ENDPOINT and len(self.bind) > 1:
+            yield f'bind: kind = "{self.kind}" has one endpoint, these are {len(self.bind)}; keep one of them'
+        for name in sorted(self.model_fields_set):
+            if self.kind == "replay" and name not in {"kind", "bind", *_REPLAY_ONLY}:
+                yield f'{name}: does not go with kind = "replay", which serves each output as that is set; leave it out'
+            elif self.kind != "replay" and name in _REPLAY_ONLY:
+                yield f'{name}: goes with kind = "replay"; leave it out'
+            elif name == "ring_bytes" and self.kind not in ("pub", "feed"):
+                yield 'ring_bytes: goes with kind = "pub" or "feed"; leave it out'
+            elif name == "on_full" and self.kind == "feed":
+                yield 'on_full: does not go with kind = "feed", which never holds the others; leave it out'
 
 
 class SecurityConfig(Section):
@@ -278,8 +320,22 @@ class Config(Section):
     status: StatusConfig = StatusConfig()
     """What the relay tells about itself."""
 
+    @property
+    def lanes(self) -> list[OutputConfig]:
+        """The outputs that changes go through, numbered as on the wire (`Header.output`)."""
+        return [one for one in self.output if one.kind != "replay"]
+
+    @property
+    def replays(self) -> list[OutputConfig]:
+        """The outputs of kind "replay"."""
+        return [one for one in self.output if one.kind == "replay"]
+
     @model_validator(mode="after")
     def _fits_together(self) -> Config:
+        if not self.lanes:
+            raise ValueError(
+                'output: one of kind "replay" alone sends nothing; add one of kind "pub", "push" or "feed"'
+            )
         binds = [output.bind for output in self.output]
         if problems := binding_problems(binds, insist=self.security.insist):
             raise ValueError("\n".join(problems))

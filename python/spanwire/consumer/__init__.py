@@ -1,6 +1,7 @@
 """The consumer library: follows flows and ticks, drops duplicates, tells what is lost."""
 
+from spanwire.consumer.replaying import Replay, replay
 from spanwire.consumer.subscriber import Subscriber
 from spanwire.consumer.worker import Worker
 
-__all__ = ["Subscriber", "Worker"]
+__all__ = ["Replay", "Subscriber", "Worker", "replay"]

@@ -1,5 +1,5 @@
 """The relay: joins source, core and store, and keeps them going until it is told to stop."""
 
-from spanwire.relay.relay import Relay, build_pipeline, run
+from spanwire.relay.relay import Relay, bind, build_pipeline, run
 
-__all__ = ["Relay", "build_pipeline", "run"]
+__all__ = ["Relay", "bind", "build_pipeline", "run"]

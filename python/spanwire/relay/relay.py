@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
 from typing import Any, Self
@@ -12,9 +12,10 @@ from typing import Any, Self
 import structlog
 
 from spanwire._core import Output, Pipeline, Timestamp
-from spanwire.config import Config
+from spanwire.config import Config, OutputConfig
 from spanwire.errors import ClosedError, SpanwireError, StoreError
 from spanwire.records import PartitionRecord, State
+from spanwire.relay.answering import Answering, Live
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
@@ -43,6 +44,7 @@ class Relay:
         self._open = ExitStack()
         self._parts: Parts | None = None
         self._keeper: Keeper | None = None
+        self._answering: list[Answering] = []
         self._asking = Asking()
 
     def start(self) -> None:
@@ -54,10 +56,15 @@ class Relay:
         with ExitStack() as opening:
             store = open_store(config.store, config.source.identity)
             opening.callback(store.close)
-            pipeline = opening.enter_context(build_pipeline(config))
+            answering = [bind(config, one, opening) for one in config.replays]
+            replay_endpoints = [endpoint for one in answering for endpoint in one.endpoints]
+            pipeline = opening.enter_context(build_pipeline(config, replay_endpoints))
             connection = opening.enter_context(connect(config.source))
             self._parts = Parts(config, connection, store, pipeline)
             self._keeper = Keeper(self._parts)
+            self._answering = answering
+            for one in answering:
+                one.start(Live(config, pipeline, self._newest))
             self._open = opening.pop_all()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
         self._thread.start()
@@ -85,8 +92,12 @@ class Relay:
 
     @property
     def endpoints(self) -> list[list[str]]:
-        """Per output, per sender: the address bound, wildcard ports resolved."""
-        return self._live().pipeline.endpoints
+        """Per output of the config, per sender: the address bound, wildcard ports resolved."""
+        lanes = iter(self._live().pipeline.endpoints)
+        replays = iter(self._answering)
+        return [
+            next(replays).endpoints if one.kind == "replay" else next(lanes) for one in self._config.output
+        ]
 
     def stats(self) -> dict[str, Any]:
         """The core's counters: see docs/metrics.md."""
@@ -101,6 +112,7 @@ class Relay:
         found = [f"interrupted: {why}" for _, why in sorted(self._keeper.troubles().items())]
         if self._asking.trouble is not None:
             found.append(f"not begun: {self._asking.trouble}")
+        found += [problem for one in self._answering if (problem := one.problem()) is not None]
         return found + _stuck_outputs(self.stats())
 
     def status(self) -> dict[str, Any]:
@@ -119,12 +131,13 @@ class Relay:
             "stream": str(self._config.source.identity),
             "running": not self._ended.is_set(),
             "incarnation": live.pipeline.incarnation,
-            "endpoints": live.pipeline.endpoints,
+            "endpoints": self.endpoints,
             "watermark": watermark,
             "lag_seconds": max((one["lag_seconds"] for one in partitions), default=None),
             "partitions": partitions,
             "problems": self.problems(),
             "counters": live.pipeline.stats(),
+            "replay": [one.stats() for one in self._answering],
         }
 
     def __enter__(self) -> Self:
@@ -142,6 +155,13 @@ class Relay:
         if self._parts is None:
             raise ClosedError("the relay has not been started")
         return self._parts
+
+    def _newest(self) -> Timestamp | None:
+        """The newest position of any partition; None before there are some."""
+        keeper = self._keeper
+        assert keeper is not None
+        running = [one for one in keeper.lineage.all() if one.state is State.RUNNING]
+        return max((keeper.position(one) for one in running), default=None)
 
     def _run(self) -> None:
         assert self._parts is not None
@@ -194,20 +214,30 @@ class Relay:
             _log.error("the relay ends", why=str(error))
 
 
-def build_pipeline(config: Config) -> Pipeline:
-    """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError."""
+def bind(config: Config, output: OutputConfig, opening: ExitStack) -> Answering:
+    """An output of kind "replay", bound until `opening` closes."""
+    answering = Answering(config, output)
+    opening.callback(answering.close)
+    return answering
+
+
+def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipeline:
+    """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError.
+
+    `replay_endpoints`: where consumers ask for what they missed; ticks tell them.
+    """
     source = config.source
     outputs = [
         Output(
             one.kind,
             one.bind,
             values=one.values,
-            on_full=one.on_full,
+            on_full=None if one.kind == "feed" else one.on_full,
             topic=one.topic,
             choice=one.choice(),
             options=one.options,
         )
-        for one in config.output
+        for one in config.lanes
     ]
     return Pipeline(
         source.database,
@@ -221,6 +251,7 @@ def build_pipeline(config: Config) -> Pipeline:
             "tick_ms": source.tick_ms,
             "max_record_bytes": source.max_record_bytes,
         },
+        replay_endpoints=replay_endpoints,
     )
 
 

@@ -144,6 +144,7 @@ fn header(kind: Kind, values: Values) -> Header {
         output: 5,
         epoch: 7,
         sequence: 42,
+        stage: 2,
         routing_generation: 3,
         count: 3,
         received_at: 1_795_456_232_700_000_000,
@@ -189,6 +190,7 @@ fn tick() -> Tick {
                     source: partition_hash("token-2"),
                     destination: partition_hash("token-1"),
                 }],
+                stage: 2,
             },
             TickPartition {
                 id: partition_hash("token-2"),
@@ -199,6 +201,7 @@ fn tick() -> Tick {
                 state: PartitionState::Ended,
                 children: vec![partition_hash("child")],
                 moves: Vec::new(),
+                stage: 0,
             },
         ],
         flows: vec![FlowHead {
@@ -212,7 +215,10 @@ fn tick() -> Tick {
         relays: vec![Relay {
             incarnation: 0xFEDC_BA98_7654_3210,
             endpoints: vec!["tcp://10.0.0.1:5555".into(), "tcp://10.0.0.1:5556".into()],
+            replay: vec!["tcp://10.0.0.1:5557".into()],
         }],
+        complete: true,
+        newest: Some(at(1_795_456_240)),
     }
 }
 
@@ -266,8 +272,12 @@ fn header_json(header: &Header) -> Json {
         "first": header.first.as_ref().map(ToString::to_string),
         "last": header.last.as_ref().map(ToString::to_string), "traceparent": header.traceparent,
     });
+    // What older generations do not have.
     if header.output != 0 {
-        json["output"] = header.output.into(); // what the first generation does not have
+        json["output"] = header.output.into();
+    }
+    if header.stage != 0 {
+        json["stage"] = header.stage.into();
     }
     json
 }

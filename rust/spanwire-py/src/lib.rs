@@ -14,11 +14,13 @@
 mod change;
 mod choice;
 mod errors;
+mod exchange;
 mod message;
 mod output;
 mod partition;
 mod pipeline;
 mod records;
+mod ring;
 mod timestamp;
 mod untyped;
 mod values;
@@ -35,6 +37,8 @@ mod _core {
     #[pymodule_export]
     use crate::choice::condition_problem;
     #[pymodule_export]
+    use crate::exchange::{decode_reply, decode_request, encode_reply, encode_request};
+    #[pymodule_export]
     use crate::message::Message;
     #[pymodule_export]
     use crate::output::Output;
@@ -44,6 +48,8 @@ mod _core {
     use crate::pipeline::Pipeline;
     #[pymodule_export]
     use crate::records::{RecordReader, reassemble};
+    #[pymodule_export]
+    use crate::ring::{Ring, RingReader};
     #[pymodule_export]
     use crate::timestamp::Timestamp;
     #[pymodule_export]

@@ -129,6 +129,11 @@ impl Message {
     }
 
     #[getter]
+    fn stage(&self) -> u32 {
+        self.0.header.stage
+    }
+
+    #[getter]
     fn routing_generation(&self) -> u32 {
         self.0.header.routing_generation
     }
@@ -233,6 +238,7 @@ fn tick_dict<'py>(py: Python<'py>, tick: &Tick) -> PyResult<Bound<'py, PyDict>> 
             moves.append(entry)?;
         }
         item.set_item("moves", moves)?;
+        item.set_item("stage", partition.stage)?;
         partitions.append(item)?;
     }
     dict.set_item("partitions", partitions)?;
@@ -253,8 +259,11 @@ fn tick_dict<'py>(py: Python<'py>, tick: &Tick) -> PyResult<Bound<'py, PyDict>> 
         let item = PyDict::new(py);
         item.set_item("incarnation", relay.incarnation)?;
         item.set_item("endpoints", &relay.endpoints)?;
+        item.set_item("replay", &relay.replay)?;
         relays.append(item)?;
     }
     dict.set_item("relays", relays)?;
+    dict.set_item("complete", tick.complete)?;
+    dict.set_item("newest", tick.newest.map(Timestamp))?;
     Ok(dict)
 }

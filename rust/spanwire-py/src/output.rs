@@ -12,7 +12,7 @@ use spanwire_core::pipeline::{Batch, Lane};
 use crate::choice::Choice;
 use crate::errors::raise;
 
-/// One output of a pipeline: one endpoint per sender.
+/// One output of a pipeline.
 #[pyclass(frozen, from_py_object, module = "spanwire._core")]
 #[derive(Clone)]
 pub struct Output(pub Lane);
@@ -20,26 +20,30 @@ pub struct Output(pub Lane);
 #[pymethods]
 impl Output {
     #[new]
-    #[pyo3(signature = (kind, bind, *, values="typed", on_full="block", topic=None, choice=None, options=None))]
+    #[pyo3(signature = (kind, bind, *, values="typed", on_full=None, topic=None, choice=None, options=None))]
     fn new(
         py: Python<'_>,
         kind: &str,
         bind: Vec<String>,
         values: &str,
-        on_full: &str,
+        on_full: Option<&str>,
         topic: Option<String>,
         choice: Option<Choice>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
-        let kind = one_of(py, "kind", kind, &[("pub", Kind::Pub), ("push", Kind::Push)])?;
+        let kinds = [("pub", Kind::Pub), ("push", Kind::Push), ("ring", Kind::Ring), ("feed", Kind::Feed)];
+        let kind = one_of(py, "kind", kind, &kinds)?;
         let values = one_of(py, "values", values, &[("typed", Values::Typed), ("json", Values::Json)])?;
         let mut output = OutputSettings::new(kind, bind);
-        output.on_full =
-            one_of(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
+        if let Some(on_full) = on_full {
+            output.on_full =
+                one_of(py, "on_full", on_full, &[("block", OnFull::Block), ("detach", OnFull::Detach)])?;
+        }
         let mut batch = Batch::default();
         let mut options = Options::new(py, options);
         options.take("queue_bytes", &mut output.queue_bytes)?;
         options.take("queue_messages", &mut output.queue_messages)?;
+        options.take("ring_bytes", &mut output.ring_bytes)?;
         options.take("high_water_mark", &mut output.high_water_mark)?;
         options.take_time("linger_ms", 1, &mut output.linger)?;
         options.take_time("keepalive_s", 1_000, &mut output.keepalive)?;

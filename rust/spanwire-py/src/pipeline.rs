@@ -1,10 +1,11 @@
 //! `Pipeline`: bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyIndexError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
@@ -15,6 +16,7 @@ use crate::errors::{detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
+use crate::ring::Ring;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -98,6 +100,18 @@ impl Pipeline {
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 
+    /// What an output keeps of what it has handed over.
+    fn ring(&self, py: Python<'_>, output: usize) -> PyResult<Ring> {
+        let Some(found) = self.0.outputs().nth(output) else {
+            let outputs = self.0.outputs().count();
+            return Err(PyIndexError::new_err(format!("output {output} of {outputs}")));
+        };
+        found.ring().map(|ring| Ring(Arc::clone(ring))).ok_or_else(|| {
+            let what = format!("output {output} keeps no messages: give it more than 0");
+            raise(py, &Error::Config { setting: "ring_bytes", what })
+        })
+    }
+
     /// Counters: see docs/metrics.md.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
@@ -126,6 +140,11 @@ impl Pipeline {
             outputs.append(senders)?;
         }
         dict.set_item("outputs", outputs)?;
+        let rings = PyList::empty(py);
+        for output in self.0.outputs() {
+            rings.append(output.ring().map(|ring| ring_stats(py, ring)).transpose()?)?;
+        }
+        dict.set_item("rings", rings)?;
         Ok(dict)
     }
 
@@ -154,6 +173,17 @@ impl Pipeline {
     ) {
         self.close(py);
     }
+}
+
+fn ring_stats<'py>(py: Python<'py>, ring: &spanwire_core::output::Ring) -> PyResult<Bound<'py, PyDict>> {
+    let stats = ring.stats();
+    let dict = PyDict::new(py);
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("max_bytes", stats.max_bytes)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("flows", stats.flows)?;
+    dict.set_item("oldest", stats.oldest.map(Timestamp))?;
+    Ok(dict)
 }
 
 fn sender_stats<'py>(

@@ -52,6 +52,8 @@ pub struct Header {
     pub epoch: u64,
     /// Place in the flow: 0, 1, 2, … without holes.
     pub sequence: u64,
+    /// How many moves of keys the partition had passed under this epoch.
+    pub stage: u32,
     /// Which template and buckets made the topic.
     pub routing_generation: u32,
     /// Number of changes (mods) in the body.
@@ -96,7 +98,7 @@ impl Header {
         arena.set(6, u64::from(self.routing_generation) | u64::from(self.count) << 32);
         arena.set(7, self.received_at.cast_unsigned());
         arena.set(8, self.sent_at.cast_unsigned());
-        arena.set(9, u64::from(self.output));
+        arena.set(9, u64::from(self.output) | u64::from(self.stage) << 32);
         let pointers = 1 + u32::from(DATA_WORDS);
         let partition = arena.data(&self.partition);
         arena.set_pointer(pointers, partition);
@@ -213,6 +215,7 @@ fn read(root: schema::header::Reader<'_>) -> Result<Header> {
         output: root.get_output(),
         epoch: root.get_epoch(),
         sequence: root.get_sequence(),
+        stage: root.get_stage(),
         routing_generation: root.get_routing_generation(),
         count: root.get_count(),
         received_at: root.get_received_at(),
@@ -265,6 +268,15 @@ pub(super) fn read_version(reader: schema::record_version::Reader<'_>) -> capnp:
     })
 }
 
+pub(super) fn set_timestamp(mut builder: schema::timestamp::Builder<'_>, timestamp: Timestamp) {
+    builder.set_seconds(timestamp.seconds);
+    builder.set_nanos(timestamp.nanos);
+}
+
+pub(super) fn read_timestamp(reader: schema::timestamp::Reader<'_>) -> capnp::Result<Timestamp> {
+    timestamp(reader.get_seconds(), reader.get_nanos())
+}
+
 /// A timestamp that Spanner can hold.
 pub(super) fn timestamp(seconds: i64, nanos: u32) -> capnp::Result<Timestamp> {
     let timestamp = Timestamp { seconds, nanos };
@@ -301,17 +313,17 @@ mod tests {
                 Just(Kind::Changes), Just(Kind::Tick), Just(Kind::Snapshot), Just(Kind::Notice), Just(Kind::DeadLetter)
             ],
             json in any::<bool>(),
-            numbers in any::<(u64, u16, u64, u64, u32, u32, i64, i64)>(),
+            numbers in any::<(u64, u16, u64, u64, u32, u32, u32, i64, i64)>(),
             partition in any::<[u8; 16]>(),
             columns_hash in any::<Option<[u8; 16]>>(),
             first in proptest::option::of(version()),
             last in proptest::option::of(version()),
             traceparent in ".{0,60}",
         ) -> Header {
-            let (incarnation, output, epoch, sequence, routing_generation, count, received_at, sent_at) = numbers;
+            let (incarnation, output, epoch, sequence, stage, routing_generation, count, received_at, sent_at) = numbers;
             let values = if json { Values::Json } else { Values::Typed };
             Header {
-                kind, values, incarnation, output, epoch, sequence, routing_generation, count, received_at,
+                kind, values, incarnation, output, epoch, sequence, stage, routing_generation, count, received_at,
                 sent_at, partition, columns_hash, first, last, traceparent,
             }
         }

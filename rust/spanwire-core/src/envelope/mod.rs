@@ -6,6 +6,7 @@
 //! | columns | [`Columns`] |
 //! | body: changes | [`Body`] writes, [`read`] reads |
 //! | body: tick, dead letter | [`Tick`], [`DeadLetter`] |
+//! | what a peer asks, and a relay answers | [`Request`], [`Reply`] |
 //!
 //! Changes are written by an arena of our own, straight into the buffer that the socket sends;
 //! the frames of which there is one a message, or fewer, by the generated builders of the
@@ -21,6 +22,8 @@ mod form;
 mod header;
 mod object;
 pub mod read;
+mod reply;
+mod request;
 mod tick;
 mod value;
 
@@ -33,6 +36,8 @@ pub use body::{Body, Misfits, Values};
 pub use columns::{Columns, partition_hash};
 pub use dead_letter::DeadLetter;
 pub use header::{FORMAT_MAJOR, Header, Kind, set_sent_at};
+pub use reply::{Reason, Reply, ReplyKind};
+pub use request::{MAX_REQUEST_BYTES, Request, RequestKind};
 pub use tick::{FlowHead, Move, PartitionId, PartitionState, Relay, Tick, TickPartition};
 
 use capnp::message::ReaderOptions;

@@ -3,7 +3,7 @@
 use capnp::message::{Builder, HeapAllocator, ReaderOptions};
 
 use super::envelope_capnp as schema;
-use super::header::{read_version, set_version, timestamp};
+use super::header::{read_timestamp, read_version, set_timestamp, set_version};
 use super::{malformed, options_for};
 use crate::change::{RecordVersion, Timestamp};
 use crate::error::Result;
@@ -24,10 +24,14 @@ pub struct Tick {
     pub membership_generation: u64,
     /// Every live one, and those that ended since the last tick.
     pub partitions: Vec<TickPartition>,
-    /// Those of this sender that changed since the last tick.
+    /// Those of this sender that changed since the last tick, or all of them.
     pub flows: Vec<FlowHead>,
     /// The relays and where they send.
     pub relays: Vec<Relay>,
+    /// It tells the head of every flow of its sender.
+    pub complete: bool,
+    /// No change newer than this was sent before this tick; none where none was.
+    pub newest: Option<Timestamp>,
 }
 
 /// A partition as a tick tells of it.
@@ -49,6 +53,8 @@ pub struct TickPartition {
     pub children: Vec<PartitionId>,
     /// Keys that moved in or out.
     pub moves: Vec<Move>,
+    /// How many moves of keys it has passed under this epoch.
+    pub stage: u32,
 }
 
 /// Whether a partition goes on.
@@ -97,6 +103,8 @@ pub struct Relay {
     pub incarnation: u64,
     /// Where consumers connect.
     pub endpoints: Vec<String>,
+    /// Where it takes requests for repair, replay and snapshots.
+    pub replay: Vec<String>,
 }
 
 impl Tick {
@@ -116,14 +124,18 @@ impl Tick {
         for (place, flow) in (0..).zip(&self.flows) {
             flow.write(flows.reborrow().get(place));
         }
-        let mut relays = root.init_relays(count(self.relays.len()));
+        let mut relays = root.reborrow().init_relays(count(self.relays.len()));
         for (place, relay) in (0..).zip(&self.relays) {
             let mut builder = relays.reborrow().get(place);
             builder.set_incarnation(relay.incarnation);
-            let mut endpoints = builder.init_endpoints(count(relay.endpoints.len()));
-            for (place, endpoint) in (0..).zip(&relay.endpoints) {
-                endpoints.set(place, endpoint);
+            set_texts(builder.reborrow().init_endpoints(count(relay.endpoints.len())), &relay.endpoints);
+            if !relay.replay.is_empty() {
+                set_texts(builder.init_replay(count(relay.replay.len())), &relay.replay);
             }
+        }
+        root.set_complete(self.complete);
+        if let Some(newest) = self.newest {
+            set_timestamp(root.init_newest(), newest);
         }
         capnp::serialize::write_message_to_words(&message)
     }
@@ -149,10 +161,10 @@ impl Tick {
         let relays: usize = self
             .relays
             .iter()
-            .flat_map(|relay| &relay.endpoints)
+            .flat_map(|relay| relay.endpoints.iter().chain(&relay.replay))
             .map(|endpoint| 4 + endpoint.len() / 8)
             .sum();
-        count(16 + partitions + flows + relays + self.relays.len() * 4)
+        count(32 + partitions + flows + relays + self.relays.len() * 4)
     }
 
     /// Reads a body frame. [`Error::Format`](crate::Error::Format) where it is not a tick.
@@ -161,13 +173,18 @@ impl Tick {
     }
 }
 
-fn count(of: usize) -> u32 {
+pub(super) fn count(of: usize) -> u32 {
     u32::try_from(of).unwrap_or(u32::MAX)
 }
 
-fn set_timestamp(mut builder: schema::timestamp::Builder<'_>, timestamp: Timestamp) {
-    builder.set_seconds(timestamp.seconds);
-    builder.set_nanos(timestamp.nanos);
+pub(super) fn set_texts(mut list: capnp::text_list::Builder<'_>, texts: &[String]) {
+    for (place, text) in (0..).zip(texts) {
+        list.set(place, text);
+    }
+}
+
+pub(super) fn read_texts(list: capnp::text_list::Reader<'_>) -> capnp::Result<Vec<String>> {
+    list.iter().map(|text| Ok(text?.to_string()?)).collect()
 }
 
 fn set_ids(mut list: capnp::data_list::Builder<'_>, ids: &[PartitionId]) {
@@ -180,6 +197,7 @@ impl TickPartition {
     fn write(&self, mut builder: schema::tick::partition::Builder<'_>) {
         builder.set_id(&self.id);
         builder.set_epoch(self.epoch);
+        builder.set_stage(self.stage);
         if let Some(starts_at) = self.starts_at {
             set_timestamp(builder.reborrow().init_starts_at(), starts_at);
         }
@@ -234,11 +252,9 @@ fn read(mut frame: &[u8]) -> capnp::Result<Tick> {
         partitions: root.get_partitions()?.iter().map(read_partition).collect::<capnp::Result<_>>()?,
         flows: root.get_flows()?.iter().map(read_flow).collect::<capnp::Result<_>>()?,
         relays: root.get_relays()?.iter().map(read_relay).collect::<capnp::Result<_>>()?,
+        complete: root.get_complete(),
+        newest: root.has_newest().then(|| read_timestamp(root.get_newest()?)).transpose()?,
     })
-}
-
-fn read_timestamp(reader: schema::timestamp::Reader<'_>) -> capnp::Result<Timestamp> {
-    timestamp(reader.get_seconds(), reader.get_nanos())
 }
 
 fn read_id(data: &[u8]) -> capnp::Result<PartitionId> {
@@ -263,6 +279,7 @@ fn read_partition(reader: schema::tick::partition::Reader<'_>) -> capnp::Result<
         },
         children: read_ids(reader.get_children()?)?,
         moves: reader.get_moves()?.iter().map(read_move).collect::<capnp::Result<_>>()?,
+        stage: reader.get_stage(),
     })
 }
 
@@ -288,11 +305,8 @@ fn read_flow(reader: schema::tick::flow_head::Reader<'_>) -> capnp::Result<FlowH
 fn read_relay(reader: schema::tick::relay::Reader<'_>) -> capnp::Result<Relay> {
     Ok(Relay {
         incarnation: reader.get_incarnation(),
-        endpoints: reader
-            .get_endpoints()?
-            .iter()
-            .map(|endpoint| Ok(endpoint?.to_string()?))
-            .collect::<capnp::Result<_>>()?,
+        endpoints: read_texts(reader.get_endpoints()?)?,
+        replay: read_texts(reader.get_replay()?)?,
     })
 }
 
@@ -317,6 +331,7 @@ mod tests {
             state: PartitionState::Released,
             children: vec![id(number + 1), id(number + 2)],
             moves: vec![Move { at, source: id(1), destination: id(2) }],
+            stage: u32::from(number),
         };
         let version = RecordVersion {
             commit_timestamp: at,
@@ -339,7 +354,16 @@ mod tests {
             membership_generation: 0,
             partitions: (0..1_000).map(partition).collect(),
             flows: (0..3_000).map(flow).collect(),
-            relays: vec![Relay { incarnation: 1, endpoints: vec!["tcp://127.0.0.1:5555".into(); 30] }; 9],
+            relays: vec![
+                Relay {
+                    incarnation: 1,
+                    endpoints: vec!["tcp://127.0.0.1:5555".into(); 30],
+                    replay: vec!["tcp://127.0.0.1:5557".into(); 2],
+                };
+                9
+            ],
+            complete: true,
+            newest: Some(at),
         }
     }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use libzmq_sys as zmq;
 
 use super::context::last_error;
+use super::kept::Body;
 use super::pool::Pool;
 use crate::error::Result;
 
@@ -21,6 +22,7 @@ pub(super) struct Frame(zmq::zmq_msg_t);
 enum Owner {
     Pooled { buffer: Vec<u8>, pool: Arc<Pool> },
     Shared(Arc<[u8]>),
+    Kept(Arc<Body>),
 }
 
 /// Called by libzmq on whatever thread lets go last. It must not unwind into C++, and does not:
@@ -29,7 +31,7 @@ unsafe extern "C" fn release(_: *mut c_void, hint: *mut c_void) {
     // SAFETY: `hint` was made by `Box::into_raw` in `Frame::owned` and comes back once.
     match *unsafe { Box::from_raw(hint.cast::<Owner>()) } {
         Owner::Pooled { buffer, pool } => pool.give(buffer),
-        Owner::Shared(_) => {}
+        Owner::Shared(_) | Owner::Kept(_) => {}
     }
 }
 
@@ -45,12 +47,20 @@ impl Frame {
         Self::owned(Owner::Pooled { buffer, pool: Arc::clone(pool) })
     }
 
+    /// A body that others use too. A small one is copied: libzmq would do it in any case.
+    pub fn kept(body: &Arc<Body>) -> Result<Self> {
+        match body.bytes().len() {
+            0..ZERO_COPY => Self::copied(body.bytes()),
+            _ => Self::owned(Owner::Kept(Arc::clone(body))),
+        }
+    }
+
     /// Bytes that others use too.
     pub fn shared(bytes: &Arc<[u8]>) -> Result<Self> {
         Self::owned(Owner::Shared(Arc::clone(bytes)))
     }
 
-    fn copied(bytes: &[u8]) -> Result<Self> {
+    pub fn copied(bytes: &[u8]) -> Result<Self> {
         let mut message = zmq::zmq_msg_t::zeroed();
         // SAFETY: room for a message; `bytes.len()` bytes are reserved, and written from a slice
         // that cannot overlap them.
@@ -69,6 +79,7 @@ impl Frame {
         let (data, size) = match &*owner {
             Owner::Pooled { buffer, .. } => (buffer.as_ptr(), buffer.len()),
             Owner::Shared(bytes) => (bytes.as_ptr(), bytes.len()),
+            Owner::Kept(body) => (body.bytes().as_ptr(), body.bytes().len()),
         };
         let hint = Box::into_raw(owner);
         let mut message = zmq::zmq_msg_t::zeroed();

@@ -7,6 +7,9 @@ use std::sync::Arc;
 /// Something that waits in a queue behind the messages it speaks of. It weighs nothing.
 pub type Mark = Arc<dyn Any + Send + Sync>;
 
+/// Called with a mark once everything before it has been handed over, on whatever thread that happens.
+pub type Confirm = Arc<dyn Fn(&Mark) + Send + Sync>;
+
 /// One message of four frames.
 pub struct Message {
     /// Names its flow: order holds within one.
@@ -85,8 +88,15 @@ pub trait Companion: Send {
         self.sent(message);
     }
 
-    /// Everything queued before this mark has been handed over (or left out).
+    /// Everything queued before this mark has gone out (or was left out): what is told from now on is
+    /// told behind it.
     fn reached(&mut self, mark: &Mark);
+
+    /// What is to be done with each mark once everything before it has been handed over: with most outputs
+    /// right behind `reached`, but a ring that waits for its reader has it read first. Asked once.
+    fn confirm(&self) -> Confirm {
+        Arc::new(|_| {})
+    }
 
     /// It is time to tell: put messages into `out`. On PUSH this is called too, and what it puts
     /// there is dropped: one worker among many has no use for it.

@@ -27,10 +27,13 @@
 
 mod context;
 mod counters;
+mod format;
 mod frame;
+mod kept;
 mod message;
 mod pool;
 mod queue;
+mod ring;
 mod sender;
 mod settings;
 pub mod socket;
@@ -44,21 +47,23 @@ use crate::error::Result;
 
 pub use context::Context;
 pub use counters::Stats;
-pub use message::{Companion, Enqueued, Flush, Mark, Message, Room};
+pub use format::{Format, Origin};
+pub use kept::{Body, Kept};
+pub use message::{Companion, Confirm, Enqueued, Flush, Mark, Message, Room};
 pub use pool::Pool;
+pub use ring::{Policy, Reader, Ring, RingStats};
 pub use sender::Sender;
-pub use settings::{Kind, OnFull, OutputSettings};
+pub use settings::{Kind, OnFull, OutputSettings, RING_BYTES};
 
 use socket::Socket;
 use worker::Worker;
 
-/// Writes the time of sending (nanoseconds since 1970 UTC) into an encoded header.
-pub type Stamp = fn(header: &mut [u8], unix_nanos: i64);
-
-/// One output: its senders, one per endpoint.
+/// One output: its senders, one per endpoint, and its ring.
 pub struct Output {
     settings: OutputSettings,
     senders: Vec<Sender>,
+    endpoints: Vec<String>,
+    ring: Option<Arc<Ring>>,
     /// Given back by `close`, so that waiting for the sockets' linger happens there.
     context: Mutex<Option<Arc<Context>>>,
 }
@@ -68,7 +73,7 @@ impl Output {
     ///
     /// `first_sender` is what [`Flush::flush`] hears from the first of them, the next one more, and
     /// so on. `companion` makes each sender's companion, by its number in this output; its ticks go
-    /// out every `tick`, on PUB only.
+    /// out every `tick`, not on PUSH.
     ///
     /// Errors: `Config` for a setting or an endpoint that cannot work, `Socket` for one that
     /// cannot be bound, a port in use above all. Nothing is left bound then.
@@ -79,28 +84,38 @@ impl Output {
         tick: Duration,
         pool: &Arc<Pool>,
         companion: &dyn Fn(usize) -> Box<dyn Companion>,
-        stamp: Stamp,
+        format: &Format,
     ) -> Result<Self> {
         settings.validate()?;
-        let sockets: Vec<Socket> = settings
+        let bound: Vec<Socket> = settings
             .bind
             .iter()
             .map(|endpoint| Socket::bind(context, settings, endpoint))
             .collect::<Result<_>>()?;
+        let endpoints: Vec<String> = bound.iter().map(|socket| socket.endpoint().to_owned()).collect();
+        let ring = (settings.ring_bytes > 0)
+            .then(|| Arc::new(Ring::new(settings.ring_policy(), settings.ring_bytes, *format)));
+        let sockets: Vec<Option<Socket>> =
+            if settings.kind.is_ring() { vec![None] } else { bound.into_iter().map(Some).collect() };
         let mut senders = Vec::with_capacity(sockets.len());
         for (number, socket) in sockets.into_iter().enumerate() {
+            let companion = companion(number);
             let worker = Worker {
                 index: first_sender + number,
+                endpoint: endpoints.get(number).map_or("ring", String::as_str).to_owned(),
                 socket,
-                companion: companion(number),
-                stamp,
+                ring: ring.clone(),
+                confirm: companion.confirm(),
+                companion,
+                format: *format,
                 pool: Arc::clone(pool),
                 tick,
-                ticks: settings.kind == Kind::Pub,
+                ticks: settings.kind != Kind::Push,
             };
             senders.push(Sender::start(worker, settings)?);
         }
-        Ok(Self { settings: settings.clone(), senders, context: Mutex::new(Some(Arc::clone(context))) })
+        let context = Mutex::new(Some(Arc::clone(context)));
+        Ok(Self { settings: settings.clone(), senders, endpoints, ring, context })
     }
 
     /// What it was made with.
@@ -124,14 +139,21 @@ impl Output {
 
     /// The addresses bound, wildcard ports resolved.
     pub fn endpoints(&self) -> Vec<String> {
-        self.senders.iter().map(|sender| sender.endpoint().to_owned()).collect()
+        self.endpoints.clone()
+    }
+
+    /// What stays of what was handed over, where something does.
+    pub fn ring(&self) -> Option<&Arc<Ring>> {
+        self.ring.as_ref()
     }
 
     /// Waits until every sender has handed over all that it has and could ask for; false when time
     /// ran out or a sender has failed.
     pub fn drain(&self, timeout: Duration) -> bool {
         let deadline = Instant::now() + timeout;
-        self.senders.iter().all(|sender| sender.drain(deadline.saturating_duration_since(Instant::now())))
+        let left = || deadline.saturating_duration_since(Instant::now());
+        self.senders.iter().all(|sender| sender.drain(left()))
+            && self.ring.as_ref().is_none_or(|ring| ring.drain(left()))
     }
 
     /// Stops all senders. What is queued is not sent. What the sockets have accepted is, within the
@@ -142,6 +164,9 @@ impl Output {
         }
         for sender in &self.senders {
             sender.join();
+        }
+        if let Some(ring) = &self.ring {
+            ring.close();
         }
         let context = self.context.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(context);

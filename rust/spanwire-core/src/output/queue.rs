@@ -97,7 +97,7 @@ impl Queue {
             taken: AtomicU64::new(0),
             max_bytes: settings.queue_bytes as u64,
             max_messages: settings.queue_messages as u64,
-            on_full: settings.on_full,
+            on_full: settings.queue_on_full(),
             counters: Counters::default(),
         }
     }

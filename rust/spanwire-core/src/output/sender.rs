@@ -21,7 +21,7 @@ pub struct Sender {
 
 impl Sender {
     pub(super) fn start(worker: Worker, settings: &OutputSettings) -> Result<Self> {
-        let endpoint = worker.socket.endpoint().to_owned();
+        let endpoint = worker.endpoint.clone();
         let queue = Arc::new(Queue::new(settings));
         let thread = thread::Builder::new()
             .name(format!("spanwire-out-{}", worker.index))
@@ -37,7 +37,7 @@ impl Sender {
         Ok(Self { endpoint, queue, thread: Mutex::new(Some(thread)) })
     }
 
-    /// The address bound.
+    /// The address bound; `ring` where there is none.
     pub fn endpoint(&self) -> &str {
         &self.endpoint
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::ring::Policy;
 use crate::error::{Error, Result};
 
 /// What kind of output.
@@ -12,7 +13,22 @@ pub enum Kind {
     Pub,
     /// Spreads messages over whoever pulls; waits for one.
     Push,
+    /// Keeps messages in memory for readers in this process; has no socket.
+    Ring,
+    /// Serves each peer at its own pace, from a ring.
+    Feed,
 }
+
+impl Kind {
+    /// Whether it is its ring that takes messages, not a socket: so it never takes long, unless its ring waits
+    /// for the reader.
+    pub(super) fn is_ring(self) -> bool {
+        matches!(self, Self::Ring | Self::Feed)
+    }
+}
+
+/// What a ring holds where nothing else is said.
+pub const RING_BYTES: usize = 64 << 20;
 
 /// What happens when a sender's queue is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,10 +44,14 @@ pub enum OnFull {
 pub struct OutputSettings {
     /// What kind.
     pub kind: Kind,
-    /// One endpoint per sender, e.g. `tcp://127.0.0.1:5556`; port `*` takes any free one.
+    /// One endpoint per sender, e.g. `tcp://127.0.0.1:5556`; port `*` takes any free one. A feed has
+    /// one, a ring none.
     pub bind: Vec<String>,
-    /// What happens when a queue is full.
+    /// What happens when a queue is full. Of a ring: when the ring is; with `Block` its sender waits for its
+    /// one reader, with `Detach` the oldest messages make room.
     pub on_full: OnFull,
+    /// How much memory messages may hold that stay for who missed them; 0 keeps none.
+    pub ring_bytes: usize,
     /// A queue is full at this many bytes. It passes the bound by one message at the most.
     pub queue_bytes: usize,
     /// A queue is full at this many messages.
@@ -51,10 +71,13 @@ pub struct OutputSettings {
 impl OutputSettings {
     /// Defaults for everything but the kind and the endpoints.
     pub fn new(kind: Kind, bind: Vec<String>) -> Self {
+        let (on_full, ring_bytes) =
+            if kind.is_ring() { (OnFull::Detach, RING_BYTES) } else { (OnFull::Block, 0) };
         Self {
             kind,
             bind,
-            on_full: OnFull::Block,
+            on_full,
+            ring_bytes,
             queue_bytes: 32 << 20,
             queue_messages: 10_000,
             high_water_mark: 1_000,
@@ -64,11 +87,48 @@ impl OutputSettings {
         }
     }
 
+    /// How many senders it has.
+    pub fn senders(&self) -> usize {
+        if self.kind.is_ring() { 1 } else { self.bind.len() }
+    }
+
+    /// What a full queue does. In front of a ring it waits for the sender's thread alone, so there
+    /// is nothing to set aside.
+    pub(super) fn queue_on_full(&self) -> OnFull {
+        if self.kind.is_ring() { OnFull::Block } else { self.on_full }
+    }
+
+    /// What its ring does when it is full.
+    pub(super) fn ring_policy(&self) -> Policy {
+        match (self.kind, self.on_full) {
+            (Kind::Ring, OnFull::Block) => Policy::Wait,
+            _ => Policy::Overwrite,
+        }
+    }
+
     /// Refuses what cannot work, with the setting's name.
     pub fn validate(&self) -> Result<()> {
         let wrong = |setting, what: String| Err(Error::Config { setting, what });
-        if self.bind.is_empty() {
-            return wrong("bind", "at least one endpoint is needed, like tcp://127.0.0.1:5556".into());
+        match (self.kind, self.bind.len()) {
+            (Kind::Ring, 0) | (Kind::Feed, 1) => {}
+            (Kind::Ring, _) => return wrong("bind", "must be empty: a ring has no socket".into()),
+            (Kind::Feed, bound) => {
+                return wrong(
+                    "bind",
+                    format!("a feed has one endpoint, not {bound}, like tcp://127.0.0.1:5556"),
+                );
+            }
+            (_, 0) => {
+                return wrong("bind", "at least one endpoint is needed, like tcp://127.0.0.1:5556".into());
+            }
+            _ => {}
+        }
+        match (self.kind, self.ring_bytes) {
+            (Kind::Push, 1..) => {
+                return wrong("ring_bytes", "must be 0: what push sends is not repaired".into());
+            }
+            (Kind::Ring | Kind::Feed, 0) => return wrong("ring_bytes", "must be 1 or more".into()),
+            _ => {}
         }
         for (index, endpoint) in self.bind.iter().enumerate() {
             if endpoint.contains('\0') {

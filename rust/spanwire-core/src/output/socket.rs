@@ -10,6 +10,7 @@ use libzmq_sys as zmq;
 
 use super::context::{Context, EINTR, describe, errno, last_error};
 use super::frame::{Frame, ZERO_COPY};
+use super::kept::Kept;
 use super::message::Message;
 use super::pool::Pool;
 use super::settings::{Kind, OutputSettings};
@@ -72,9 +73,15 @@ unsafe impl Send for Socket {}
 
 /// A message on its way: kept until the socket has taken all of it.
 pub struct Outgoing {
-    message: Message,
+    message: Carried,
     body: Frame,
     bytes: usize,
+}
+
+/// A message's other frames: its sender's own, or shared with a ring.
+enum Carried {
+    Own(Message),
+    Kept(Arc<Kept>),
 }
 
 impl Outgoing {
@@ -82,12 +89,29 @@ impl Outgoing {
     pub fn new(mut message: Message, pool: &Arc<Pool>) -> Result<Self> {
         let bytes = message.bytes();
         let body = Frame::pooled(std::mem::take(&mut message.body), pool)?;
-        Ok(Self { message, body, bytes })
+        Ok(Self { message: Carried::Own(message), body, bytes })
+    }
+
+    /// Of a message that a ring keeps too.
+    pub fn kept(kept: Arc<Kept>) -> Result<Self> {
+        let (bytes, body) = (kept.bytes(), Frame::kept(&kept.body)?);
+        Ok(Self { message: Carried::Kept(kept), body, bytes })
     }
 
     /// The message, its body empty.
     pub fn message(&self) -> &Message {
-        &self.message
+        match &self.message {
+            Carried::Own(message) => message,
+            Carried::Kept(kept) => &kept.message,
+        }
+    }
+
+    /// What a ring keeps of it, where one is to.
+    pub(super) fn to_keep(&self) -> Option<&Arc<Kept>> {
+        match &self.message {
+            Carried::Own(_) => None,
+            Carried::Kept(kept) => Some(kept),
+        }
     }
 
     /// The bytes of its four frames.
@@ -102,6 +126,8 @@ impl Socket {
         let kind = match settings.kind {
             Kind::Pub => zmq::ZMQ_PUB,
             Kind::Push => zmq::ZMQ_PUSH,
+            Kind::Feed => zmq::ZMQ_ROUTER,
+            Kind::Ring => return Err(bad_endpoint(endpoint, "a ring has no socket")),
         };
         check_port(endpoint)?;
         let mut socket = Self::open(context, kind, endpoint)?;
@@ -168,7 +194,7 @@ impl Socket {
             let patience = match settings.kind {
                 Kind::Pub => interval.saturating_mul(3),
                 // For ever: see `OutputSettings::heartbeat`.
-                Kind::Push => 0,
+                _ => 0,
             };
             self.set(zmq::ZMQ_HEARTBEAT_TIMEOUT, patience)?;
             self.set(zmq::ZMQ_HEARTBEAT_TTL, interval.saturating_mul(3))?;
@@ -184,7 +210,10 @@ impl Socket {
     /// Hands a message to the socket; false when it takes none at the moment. Nothing was sent then,
     /// and the message can be tried again.
     pub fn try_send(&mut self, outgoing: &mut Outgoing) -> Result<bool> {
-        let message = &outgoing.message;
+        let message = match &outgoing.message {
+            Carried::Own(message) => message,
+            Carried::Kept(kept) => &kept.message,
+        };
         if !self.leading(&message.topic)? {
             return Ok(false);
         }

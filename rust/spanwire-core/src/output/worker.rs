@@ -6,11 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use super::Stamp;
 use super::counters::Counters;
-use super::message::{Companion, Message};
+use super::format::Format;
+use super::kept::Kept;
+use super::message::{Companion, Confirm, Message};
 use super::pool::Pool;
 use super::queue::{Item, Next, Queue, Returned};
+use super::ring::Ring;
 use super::socket::{Outgoing, Socket};
 use crate::error::{Error, Result};
 
@@ -21,9 +23,15 @@ const GLANCE: Duration = Duration::from_millis(20);
 /// What the thread owns.
 pub(super) struct Worker {
     pub index: usize,
-    pub socket: Socket,
+    /// What errors name: the address bound, or `ring`.
+    pub endpoint: String,
+    /// None where the ring alone takes messages.
+    pub socket: Option<Socket>,
+    /// Where messages stay, or wait to be read.
+    pub ring: Option<Arc<Ring>>,
     pub companion: Box<dyn Companion>,
-    pub stamp: Stamp,
+    pub confirm: Confirm,
+    pub format: Format,
     pub pool: Arc<Pool>,
     pub tick: Duration,
     /// Whether ticks go out.
@@ -41,7 +49,7 @@ impl Worker {
                 Some(error)
             }
             Err(panic) => Some(Error::Socket {
-                at: self.socket.endpoint().to_owned(),
+                at: self.endpoint.clone(),
                 errno: 0,
                 what: format!("the sender stopped on an internal error: {}", panic_text(panic.as_ref())),
             }),
@@ -89,7 +97,13 @@ impl Worker {
                 returned.bytes += bytes;
                 queue.handed_over();
             }
-            Item::Mark(mark) => self.companion.reached(&mark),
+            Item::Mark(mark) => {
+                self.companion.reached(&mark);
+                match &self.ring {
+                    Some(ring) => ring.mark(mark, &self.confirm),
+                    None => (self.confirm)(&mark),
+                }
+            }
             Item::Skipped(flow) => {
                 if let Some(message) = queue.take_skipped(flow) {
                     self.companion.skipped(&message);
@@ -101,10 +115,14 @@ impl Worker {
 
     fn tell(&mut self, queue: &Queue, out: &mut Vec<Message>) -> Result<()> {
         self.companion.tick(out);
-        for message in out.drain(..).filter(|_| self.ticks) {
-            let mut outgoing = self.prepare(message)?;
-            // PUB takes everything. Were it not so, a tick is no reason to wait.
-            if self.socket.try_send(&mut outgoing)? {
+        if !self.ticks {
+            out.clear();
+        }
+        for message in out.drain(..) {
+            let mut outgoing = self.prepare(message, true)?;
+            // A PUB socket takes everything. A ring that waits for its reader may not, and a tick is no
+            // reason to wait.
+            if self.keep(&outgoing)? && self.try_send(&mut outgoing)? {
                 count(&queue.counters, &outgoing);
                 queue.counters.ticks.fetch_add(1, Relaxed);
             }
@@ -112,32 +130,66 @@ impl Worker {
         Ok(())
     }
 
-    /// Hands a message over, and says how many bytes it was. Waits while the socket takes nothing.
+    /// Hands a message over, and says how many bytes it was. Waits while there is no room for it.
     fn send(&mut self, queue: &Queue, message: Message) -> Result<u64> {
-        let mut outgoing = self.prepare(message)?;
-        if !self.socket.try_send(&mut outgoing)? {
-            self.wait_and_send(queue, &mut outgoing)?;
+        let mut outgoing = self.prepare(message, false)?;
+        // Into the ring first: whoever sees a message, or hears that there was one, can ask for it already.
+        if !self.keep(&outgoing)? {
+            self.wait(queue, |this| Ok(this.wait_for_ring()), |this| this.keep(&outgoing))?;
+        }
+        if !self.try_send(&mut outgoing)? {
+            self.wait(queue, Self::wait_for_socket, |this| this.try_send(&mut outgoing))?;
         }
         count(&queue.counters, &outgoing);
         self.companion.sent(outgoing.message());
         Ok(outgoing.bytes() as u64)
     }
 
-    fn prepare(&self, mut message: Message) -> Result<Outgoing> {
-        (self.stamp)(&mut message.header, unix_nanos());
-        Outgoing::new(message, &self.pool)
+    fn prepare(&self, mut message: Message, tick: bool) -> Result<Outgoing> {
+        (self.format.stamp)(&mut message.header, unix_nanos());
+        match &self.ring {
+            None => Outgoing::new(message, &self.pool),
+            Some(_) => Outgoing::kept(Arc::new(Kept::new(message, tick, &self.pool))),
+        }
     }
 
+    /// Puts a message into the ring, where there is one; false when that has no room.
+    fn keep(&self, outgoing: &Outgoing) -> Result<bool> {
+        match (&self.ring, outgoing.to_keep()) {
+            (Some(ring), Some(kept)) => ring.try_push(kept),
+            _ => Ok(true),
+        }
+    }
+
+    /// Hands a message to the socket, where there is one; false when that takes none.
+    fn try_send(&mut self, outgoing: &mut Outgoing) -> Result<bool> {
+        self.socket.as_mut().map_or(Ok(true), |socket| socket.try_send(outgoing))
+    }
+
+    fn wait_for_ring(&self) -> bool {
+        self.ring.as_ref().is_none_or(|ring| ring.wait_for_room(GLANCE))
+    }
+
+    fn wait_for_socket(&mut self) -> Result<bool> {
+        self.socket.as_mut().map_or(Ok(true), |socket| socket.wait_for_room(GLANCE))
+    }
+
+    /// Waits for room and tries again, until that works.
     #[cold]
-    fn wait_and_send(&mut self, queue: &Queue, outgoing: &mut Outgoing) -> Result<()> {
+    fn wait(
+        &mut self,
+        queue: &Queue,
+        room: impl Fn(&mut Self) -> Result<bool>,
+        mut attempt: impl FnMut(&mut Self) -> Result<bool>,
+    ) -> Result<()> {
         loop {
             let since = Instant::now();
-            let room = self.socket.wait_for_room(GLANCE);
+            let room = room(self);
             Counters::add_time(&queue.counters.stuck, since.elapsed());
             if queue.is_closed() {
                 return Err(Error::Closed);
             }
-            if room? && self.socket.try_send(outgoing)? {
+            if room? && attempt(self)? {
                 return Ok(());
             }
         }

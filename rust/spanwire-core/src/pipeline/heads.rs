@@ -13,7 +13,7 @@ use foldhash::fast::FixedState;
 use crate::change::Timestamp;
 use crate::envelope::{self, Header, Kind, PartitionState, Tick};
 use crate::output;
-use crate::output::{Companion, Message};
+use crate::output::{Companion, Confirm, Message};
 
 use super::mark::{Mark, What};
 
@@ -138,7 +138,6 @@ impl Heads {
                 What::Started { .. } => {}
             }
         }
-        mark.reached(self.identity.number);
     }
 
     fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
@@ -174,6 +173,7 @@ impl Heads {
                 state: progress.state,
                 children: progress.children.clone(),
                 moves: progress.moves.iter().map(|told| told.step.clone()).collect(),
+                stage: 0,
             })
             .collect()
     }
@@ -224,6 +224,15 @@ impl Companion for Heads {
         }
     }
 
+    fn confirm(&self) -> Confirm {
+        let sender = self.identity.number;
+        Arc::new(move |mark| {
+            if let Some(mark) = mark.downcast_ref::<Mark>() {
+                mark.reached(sender);
+            }
+        })
+    }
+
     fn tick(&mut self, out: &mut Vec<Message>) {
         let tick = Tick {
             sender: u16::try_from(self.identity.sender).unwrap_or(u16::MAX),
@@ -235,7 +244,10 @@ impl Companion for Heads {
             relays: vec![envelope::Relay {
                 incarnation: self.identity.incarnation,
                 endpoints: self.identity.endpoints.get().cloned().unwrap_or_default(),
+                replay: Vec::new(),
             }],
+            complete: false,
+            newest: None,
         };
         let header = Header {
             kind: Kind::Tick,

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 use crate::choose::Choice;
 use crate::envelope;
 use crate::error::Result;
-use crate::output::{Context, Output, Pool};
+use crate::output::{Context, Format, Origin, Output, Pool};
 
 pub use counters::Counters;
 pub use intake::Pushed;
@@ -37,6 +37,16 @@ pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
 use heads::{Heads, Identity};
+
+/// What outputs must know of headers.
+const FORMAT: Format = Format {
+    stamp: envelope::set_sent_at,
+    origin: |header| {
+        let header = envelope::Header::decode(header).ok()?;
+        Some(Origin { partition: header.partition, epoch: header.epoch })
+    },
+    last_commit: |header| Some(envelope::Header::decode(header).ok()?.last?.commit_timestamp),
+};
 
 /// Bytes of `PartialResultSet` in, `ZeroMQ` messages out.
 #[derive(Debug)]
@@ -104,7 +114,7 @@ impl Pipeline {
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
             let endpoints = Arc::new(OnceLock::new());
-            let senders = lane.output.bind.len();
+            let senders = lane.output.senders();
             let identity = Identity {
                 incarnation,
                 topic: topic::tick(&settings.database, &settings.stream).into(),
@@ -128,7 +138,7 @@ impl Pipeline {
                 settings.tick,
                 &pool,
                 &companion,
-                envelope::set_sent_at,
+                &FORMAT,
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());

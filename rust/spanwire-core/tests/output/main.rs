@@ -9,4 +9,6 @@ mod flush;
 mod full;
 mod order;
 mod peers;
+mod ring;
+mod ring_order;
 mod ticks;

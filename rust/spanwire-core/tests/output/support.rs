@@ -4,9 +4,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use spanwire_core::Result;
+use spanwire_core::change::Timestamp;
 use spanwire_core::output::socket::{Receiver, Socket};
 use spanwire_core::output::{
-    Companion, Context, Enqueued, Kind, Mark, Message, Output, OutputSettings, Pool, Room,
+    Companion, Confirm, Context, Enqueued, Format, Kept, Kind, Mark, Message, OnFull, Origin, Output,
+    OutputSettings, Pool, Ring, Room,
 };
 
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
@@ -26,23 +28,31 @@ pub enum Told {
 }
 
 /// Writes down what it is told. A mark is a `u32`.
-pub struct Notes(Arc<Mutex<Vec<Told>>>);
+pub struct Notes {
+    told: Arc<Mutex<Vec<Told>>>,
+    confirmed: Arc<Mutex<Vec<u32>>>,
+}
 
 impl Companion for Notes {
     fn sent(&mut self, message: &Message) {
-        self.0.lock().unwrap().push(Told::Sent { flow: message.flow, sequence: message.sequence });
+        self.told.lock().unwrap().push(Told::Sent { flow: message.flow, sequence: message.sequence });
     }
 
     fn skipped(&mut self, message: &Message) {
-        self.0.lock().unwrap().push(Told::Skipped { flow: message.flow, sequence: message.sequence });
+        self.told.lock().unwrap().push(Told::Skipped { flow: message.flow, sequence: message.sequence });
     }
 
     fn reached(&mut self, mark: &Mark) {
-        self.0.lock().unwrap().push(Told::Reached(*mark.downcast_ref().unwrap()));
+        self.told.lock().unwrap().push(Told::Reached(*mark.downcast_ref().unwrap()));
+    }
+
+    fn confirm(&self) -> Confirm {
+        let confirmed = Arc::clone(&self.confirmed);
+        Arc::new(move |mark| confirmed.lock().unwrap().push(*mark.downcast_ref().unwrap()))
     }
 
     fn tick(&mut self, out: &mut Vec<Message>) {
-        self.0.lock().unwrap().push(Told::Tick);
+        self.told.lock().unwrap().push(Told::Tick);
         out.push(Message { topic: Arc::from(TICK_TOPIC), changes: 0, ..message(u64::MAX, 0, b"tick") });
     }
 }
@@ -53,6 +63,8 @@ pub struct Rig {
     pub context: Arc<Context>,
     pub pool: Arc<Pool>,
     pub notes: Arc<Mutex<Vec<Told>>>,
+    /// Marks before which everything was handed over.
+    pub confirmed: Arc<Mutex<Vec<u32>>>,
 }
 
 impl Rig {
@@ -68,9 +80,12 @@ impl Rig {
         let context = Arc::new(Context::new(1)?);
         let pool = Arc::new(Pool::default());
         let notes = Arc::new(Mutex::new(Vec::new()));
-        let companion = |_| -> Box<dyn Companion> { Box::new(Notes(Arc::clone(&notes))) };
-        let output = Output::bind(&context, settings, 0, tick, &pool, &companion, stamp)?;
-        Ok(Self { output, context, pool, notes })
+        let confirmed = Arc::new(Mutex::new(Vec::new()));
+        let companion = |_| -> Box<dyn Companion> {
+            Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed) })
+        };
+        let output = Output::bind(&context, settings, 0, tick, &pool, &companion, &FORMAT)?;
+        Ok(Self { output, context, pool, notes, confirmed })
     }
 
     pub fn enqueue(&self, message: Message) -> Result<Enqueued> {
@@ -79,6 +94,14 @@ impl Rig {
 
     pub fn told(&self) -> Vec<Told> {
         self.notes.lock().unwrap().clone()
+    }
+
+    pub fn confirmed(&self) -> Vec<u32> {
+        self.confirmed.lock().unwrap().clone()
+    }
+
+    pub fn ring(&self) -> &Arc<Ring> {
+        self.output.ring().expect("a ring")
     }
 
     pub fn pull(&self) -> Socket {
@@ -111,6 +134,43 @@ pub fn push() -> OutputSettings {
 pub fn publish() -> OutputSettings {
     OutputSettings::new(Kind::Pub, vec![ANY_PORT.to_owned()])
 }
+
+/// An output that is a ring alone, with room for about so many messages of [`RING_BODY`] bytes.
+pub fn ring(on_full: OnFull, messages: usize) -> OutputSettings {
+    let ring_bytes = messages * (RING_BODY + 512);
+    OutputSettings { on_full, ring_bytes, ..OutputSettings::new(Kind::Ring, Vec::new()) }
+}
+
+/// So large that what a message costs beside its body hardly counts.
+pub const RING_BODY: usize = 16 << 10;
+
+/// A message for such a ring.
+pub fn large(flow: u64, sequence: u64) -> Message {
+    message(flow, sequence, &vec![u8::try_from(sequence % 251).unwrap(); RING_BODY])
+}
+
+/// What readers of a ring are given, by flow and sequence; ticks as `None`.
+pub fn named(kept: &[Arc<Kept>]) -> Vec<Option<(u64, u64)>> {
+    let name = |kept: &Arc<Kept>| {
+        let frames: Vec<Vec<u8>> = kept.frames().iter().map(|frame| frame.to_vec()).collect();
+        (frames[0] != TICK_TOPIC).then(|| (flow_of(&frames), sequence_of(&frames)))
+    };
+    kept.iter().map(name).collect()
+}
+
+/// Reads the headers that [`message`] makes: the epoch is the flow's number.
+pub const FORMAT: Format = Format {
+    stamp,
+    origin: |header| {
+        let epoch = u64::from_ne_bytes(header.get(8..16)?.try_into().ok()?);
+        Some(Origin { partition: PARTITION, epoch })
+    },
+    last_commit: |header| {
+        let seconds = i64::from_ne_bytes(header.get(16..24)?.try_into().ok()?);
+        Some(Timestamp { seconds, nanos: 0 })
+    },
+};
+pub const PARTITION: [u8; 16] = [7; 16];
 
 /// The header's first eight bytes are the time of sending.
 fn stamp(header: &mut [u8], unix_nanos: i64) {

@@ -4,7 +4,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use spanwire_core::output::{Companion, Context, Kind, Mark, Message, Output, OutputSettings, Pool, Room};
+use spanwire_core::output::{
+    Companion, Context, Format, Kind, Mark, Message, Output, OutputSettings, Pool, Room,
+};
 
 use super::{Frames, Subscriber};
 
@@ -43,9 +45,13 @@ impl Publisher {
             ..OutputSettings::new(Kind::Pub, vec!["tcp://127.0.0.1:*".to_owned()])
         };
         let companion = |_| -> Box<dyn Companion> { Box::new(Clock(Arc::clone(&sent))) };
-        let stamp = |header: &mut [u8], nanos: i64| header[..8].copy_from_slice(&nanos.to_ne_bytes());
+        let format = Format {
+            stamp: |header, nanos| header[..8].copy_from_slice(&nanos.to_ne_bytes()),
+            origin: |_| None,
+            last_commit: |_| None,
+        };
         let tick = Duration::from_secs(1);
-        let output = Output::bind(&context, &settings, 0, tick, &pool, &companion, stamp).expect("binds");
+        let output = Output::bind(&context, &settings, 0, tick, &pool, &companion, &format).expect("binds");
         let publisher = Self {
             subscriber: Subscriber::connect(output.senders()[0].endpoint()),
             output,
