@@ -29,8 +29,10 @@ from chaos.tap import Tap
 
 from spanwire._core import Timestamp
 from spanwire.config.models import Sockets
+from spanwire.consumer.replaying import replay
 from spanwire.errors import SpanwireError
-from spanwire.history import FAULTS, compare, compare_sent
+from spanwire.history import FAULTS, Comparison, compare, compare_sent
+from spanwire.history.lines import Consumer as HistoryConsumer
 
 SETTLE_S = 60.0
 """Once nothing goes wrong any more, everything has arrived after this."""
@@ -132,10 +134,21 @@ class Run:
         for one in self._consumers.values():
             if one.process is not None:
                 one.process.stop()
+        self._replay()
         self._simulator.tell({"struck": None})
         while "struck" not in (answer := self._simulator.expect(_START_S)):
             pass
         self._struck.update(f"source_{kind}" for kind, *_ in answer["struck"])
+
+    def _replay(self) -> None:
+        """Read everything once more: it equals the original."""
+        if "replay" not in OUTPUTS:
+            return
+        with (self._folder / "delivered-replay.jsonl").open("w", encoding="utf-8", newline="\n") as out:
+            out.write(f"{HistoryConsumer(after=self._begin).line()}\n")
+            endpoint = self._way("replay").endpoint
+            for change in replay(endpoint, after=self._begin, until=self._last, patience=SETTLE_S):
+                out.write(f"{change.canonical()}\n")
 
     def _start_simulator(self) -> Process:
         plan = self._plan
@@ -308,13 +321,12 @@ class Run:
 
     def _judge(self) -> dict[str, Any]:
         committed = self._folder / "committed.jsonl"
-        found, examples = {}, {}
         for name, one in self._consumers.items():
-            history = self._folder / f"delivered-{name}.jsonl"
             if one.file.exists():
-                export(str(one.file), history)
-                found[name] = compare(committed, history)
-                examples |= {name: found[name].examples} if found[name].examples else {}
+                export(str(one.file), self._folder / f"delivered-{name}.jsonl")
+        found: dict[str, Comparison] = {}
+        for history in sorted(self._folder.glob("delivered-*.jsonl")):
+            found[history.stem.removeprefix("delivered-")] = compare(committed, history)
         total = {fault: sum(getattr(one, fault) for one in found.values()) for fault in FAULTS}
         sent = self._folder / f"sent-{RELAY}.jsonl"
         wrong = compare_sent(committed, sent).as_dict() if sent.exists() else {}
@@ -326,7 +338,7 @@ class Run:
             "announced_gaps": sum(one.announced_gaps for one in found.values()),
             "faults": dict(sorted(self._struck.items())),
             "sent": wrong,
-            "examples": examples,
+            "examples": {name: one.examples for name, one in found.items() if one.examples},
             "problems": self._problems,
         }
 
