@@ -101,7 +101,8 @@ class Output:
         tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
         columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
         `options`: ring_bytes (memory that messages may hold which stay for who missed them; 0, the default
-        of "pub", keeps none), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
+        of "pub", keeps none), connections (peers of a feed at a time), silence_ms (a feed forgets a peer that
+        says nothing for so long), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 
 @final
@@ -117,9 +118,12 @@ class Pipeline:
         topic: str = "{database}/{stream}/{table}/",
         on_undecodable: Literal["stop", "dead-letter"] = "stop",
         on_misfit: Literal["text", "dead-letter"] = "text",
+        replay_endpoints: Sequence[str] = ...,
+        stream_id: bytes | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in ticks.
+        `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property
@@ -143,6 +147,9 @@ class Pipeline:
         over under an earlier epoch."""
     def ring(self, output: int) -> Ring:
         """What an output keeps of what it has handed over. ConfigError where that is nothing; IndexError."""
+    def tell(self, output: int) -> None:
+        """Have each sender of an output tell the head of every flow in a tick, at once, behind what it has
+        queued. Never waits. ConfigError: no such output; ClosedError."""
     def stats(self) -> dict[str, Any]:
         """Counters: see docs/metrics.md."""
     def drain(self, timeout: float) -> bool:
@@ -447,12 +454,22 @@ class Untyped:
 
 @final
 class Window:
-    """The record versions handed over at one place, as far as a repetition could bring them back:
-    exact, by position and the identities at it."""
+    """The record versions handed over at one place, as far as a repetition could bring them back: exact, by
+    the newest commit timestamp and how far each record at it was taken. Changes come in commit order, the
+    mods of a record by their numbers."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, after: Timestamp | None = None) -> Self:
+        """`after`: everything up to and including it was handed over."""
     def admit(self, changes: list[Change]) -> list[Change]:
         """Those not handed over before, in order; they count as handed over from now on."""
+    def admit_version(self, version: RecordVersion) -> bool:
+        """Whether it was not handed over before; it counts as handed over from now on."""
+    def state(self) -> tuple[Timestamp, list[tuple[str, str, int]]] | None:
+        """All of it, in few words: everything before the timestamp was handed over, and of each record at it,
+        by transaction and sequence, the mods up to this number. None where nothing was."""
+    @staticmethod
+    def restore(state: tuple[Timestamp, list[tuple[str, str, int]]] | None) -> Window:
+        """One that knows what the other knew when it gave its state."""
 
 @final
 class Change:

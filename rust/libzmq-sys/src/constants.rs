@@ -7,6 +7,7 @@ pub const ZMQ_IO_THREADS: c_int = 1;
 pub const ZMQ_MAX_SOCKETS: c_int = 2;
 pub const ZMQ_ZERO_COPY_RECV: c_int = 10;
 
+pub const ZMQ_PAIR: c_int = 0;
 pub const ZMQ_PUB: c_int = 1;
 pub const ZMQ_SUB: c_int = 2;
 pub const ZMQ_DEALER: c_int = 5;
@@ -29,6 +30,7 @@ pub const ZMQ_RCVHWM: c_int = 24;
 pub const ZMQ_RCVTIMEO: c_int = 27;
 pub const ZMQ_SNDTIMEO: c_int = 28;
 pub const ZMQ_LAST_ENDPOINT: c_int = 32;
+pub const ZMQ_ROUTER_MANDATORY: c_int = 33;
 pub const ZMQ_TCP_KEEPALIVE: c_int = 34;
 pub const ZMQ_TCP_KEEPALIVE_CNT: c_int = 35;
 pub const ZMQ_TCP_KEEPALIVE_IDLE: c_int = 36;

@@ -70,6 +70,11 @@ impl Change {
         Ok(with(commit, transaction, record.record_sequence().or_raise(py)?))
     }
 
+    /// Its mod's number: the last part of its version.
+    pub fn number(&self, py: Python<'_>) -> PyResult<u32> {
+        Ok(self.mod_of(py, &self.record(py)?)?.number())
+    }
+
     fn record(&self, py: Python<'_>) -> PyResult<Record<'_>> {
         read::record_at(&self.message.body, self.position).or_raise(py)
     }

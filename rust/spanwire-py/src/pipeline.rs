@@ -10,9 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
+use spanwire_core::output::FeedStats;
 use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
 
-use crate::errors::{detached, raise};
+use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
@@ -26,7 +27,7 @@ pub struct Pipeline(pipeline::Pipeline);
 #[pymethods]
 impl Pipeline {
     #[new]
-    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", options=None))]
+    #[pyo3(signature = (database, stream, outputs, *, topic="{database}/{stream}/{table}/", on_undecodable="stop", on_misfit="text", replay_endpoints=Vec::new(), stream_id=None, options=None))]
     fn new(
         py: Python<'_>,
         database: String,
@@ -35,6 +36,8 @@ impl Pipeline {
         topic: &str,
         on_undecodable: &str,
         on_misfit: &str,
+        replay_endpoints: Vec<String>,
+        stream_id: Option<&[u8]>,
         options: Option<HashMap<String, i64>>,
     ) -> PyResult<Self> {
         let on_undecodable = match on_undecodable {
@@ -53,6 +56,10 @@ impl Pipeline {
                 return Err(raise(py, &Error::Config { setting: "on_misfit", what }));
             }
         };
+        let stream_id = stream_id.map(<[u8; 16]>::try_from).transpose().map_err(|_| {
+            let what = "must be 16 bytes: the first of SHA-256 of the stream's resource path".to_owned();
+            raise(py, &Error::Config { setting: "stream_id", what })
+        })?;
         let mut settings = Settings {
             database,
             stream,
@@ -60,6 +67,8 @@ impl Pipeline {
             on_undecodable,
             on_misfit,
             outputs: outputs.into_iter().map(|output| output.0).collect(),
+            replay_endpoints,
+            stream_id,
             ..Settings::default()
         };
         let mut options = Options::new(py, options);
@@ -112,6 +121,11 @@ impl Pipeline {
         })
     }
 
+    /// Have each sender of an output tell every head in a tick, at once.
+    fn tell(&self, py: Python<'_>, output: usize) -> PyResult<()> {
+        self.0.tell(output).or_raise(py)
+    }
+
     /// Counters: see docs/metrics.md.
     fn stats<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
         let dict = PyDict::new(py);
@@ -145,6 +159,11 @@ impl Pipeline {
             rings.append(output.ring().map(|ring| ring_stats(py, ring)).transpose()?)?;
         }
         dict.set_item("rings", rings)?;
+        let feeds = PyList::empty(py);
+        for output in self.0.outputs() {
+            feeds.append(output.feed_stats().map(|stats| feed_stats(py, &stats)).transpose()?)?;
+        }
+        dict.set_item("feeds", feeds)?;
         Ok(dict)
     }
 
@@ -183,6 +202,25 @@ fn ring_stats<'py>(py: Python<'py>, ring: &spanwire_core::output::Ring) -> PyRes
     dict.set_item("messages", stats.messages)?;
     dict.set_item("flows", stats.flows)?;
     dict.set_item("oldest", stats.oldest.map(Timestamp))?;
+    Ok(dict)
+}
+
+fn feed_stats<'py>(py: Python<'py>, stats: &FeedStats) -> PyResult<Bound<'py, PyDict>> {
+    let dict = PyDict::new(py);
+    dict.set_item("peers", stats.peers)?;
+    dict.set_item("exchanges", stats.exchanges)?;
+    dict.set_item("requests", stats.requests)?;
+    dict.set_item("silent", stats.silent)?;
+    dict.set_item("messages", stats.messages)?;
+    dict.set_item("bytes", stats.bytes)?;
+    dict.set_item("credit_waits", stats.credit_waits)?;
+    dict.set_item("full", stats.full)?;
+    dict.set_item("missed", stats.missed)?;
+    let refused = PyDict::new(py);
+    for (reason, count) in &stats.refused {
+        refused.set_item(reason, count)?;
+    }
+    dict.set_item("refused", refused)?;
     Ok(dict)
 }
 

@@ -98,6 +98,12 @@ pub trait Companion: Send {
         Arc::new(|_| {})
     }
 
+    /// Something was reached that is to be told soon: before the next message, and when none comes without
+    /// waiting for the tick's time.
+    fn is_urgent(&self) -> bool {
+        false
+    }
+
     /// It is time to tell: put messages into `out`. On PUSH this is called too, and what it puts
     /// there is dropped: one worker among many has no use for it.
     fn tick(&mut self, out: &mut Vec<Message>);

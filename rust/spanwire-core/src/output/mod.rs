@@ -10,7 +10,7 @@
 //!
 //! So nothing waits while the socket is idle, and messages grow by themselves while it is busy.
 //! What else belongs to a sender (the heads of its flows, its ticks) is its [`Companion`]'s, called
-//! on the sender's thread between two sends.
+//! on the sender's thread between two sends. What the companion calls urgent goes out before the next message.
 //!
 //! **Handed over** means that the socket has accepted the message. PUB accepts always; PUSH when it
 //! has a peer with room for it, and until then its message stays at the head of the queue. What a
@@ -22,11 +22,10 @@
 //!
 //! **Fork.** A forked child has the sockets' descriptors but none of the threads: it must not use
 //! or drop a [`Context`] it inherited. Start outputs after forking.
-//!
-//! Two kinds follow: `feed` (ROUTER) and `replay`, each a [`Kind`] with a socket type of its own.
 
 mod context;
 mod counters;
+mod feed;
 mod format;
 mod frame;
 mod kept;
@@ -43,10 +42,12 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 pub use context::Context;
 pub use counters::Stats;
+use feed::Feed;
+pub use feed::{Answer, Ask, Codec, FeedSetup, FeedStats, Reason, Reply, Request};
 pub use format::{Format, Origin};
 pub use kept::{Body, Kept};
 pub use message::{Companion, Confirm, Enqueued, Flush, Mark, Message, Room};
@@ -58,12 +59,22 @@ pub use settings::{Kind, OnFull, OutputSettings, RING_BYTES};
 use socket::Socket;
 use worker::Worker;
 
-/// One output: its senders, one per endpoint, and its ring.
+/// What outputs must know of the wire format, which is not their own.
+#[derive(Debug)]
+pub struct Wire {
+    /// Of headers.
+    pub format: Format,
+    /// Of requests and replies, and of who is asked: for outputs of kind `feed`.
+    pub feed: Option<FeedSetup>,
+}
+
+/// One output: its senders, one per endpoint, its ring, and who serves peers from it.
 pub struct Output {
     settings: OutputSettings,
     senders: Vec<Sender>,
     endpoints: Vec<String>,
     ring: Option<Arc<Ring>>,
+    feed: Option<Feed>,
     /// Given back by `close`, so that waiting for the sockets' linger happens there.
     context: Mutex<Option<Arc<Context>>>,
 }
@@ -73,7 +84,7 @@ impl Output {
     ///
     /// `first_sender` is what [`Flush::flush`] hears from the first of them, the next one more, and
     /// so on. `companion` makes each sender's companion, by its number in this output; its ticks go
-    /// out every `tick`, not on PUSH.
+    /// out every `tick`, not on PUSH. `feed` is what an output of that kind must know.
     ///
     /// Errors: `Config` for a setting or an endpoint that cannot work, `Socket` for one that
     /// cannot be bound, a port in use above all. Nothing is left bound then.
@@ -84,10 +95,11 @@ impl Output {
         tick: Duration,
         pool: &Arc<Pool>,
         companion: &dyn Fn(usize) -> Box<dyn Companion>,
-        format: &Format,
+        wire: &Wire,
     ) -> Result<Self> {
         settings.validate()?;
-        let bound: Vec<Socket> = settings
+        let Wire { format, feed } = wire;
+        let mut bound: Vec<Socket> = settings
             .bind
             .iter()
             .map(|endpoint| Socket::bind(context, settings, endpoint))
@@ -95,6 +107,7 @@ impl Output {
         let endpoints: Vec<String> = bound.iter().map(|socket| socket.endpoint().to_owned()).collect();
         let ring = (settings.ring_bytes > 0)
             .then(|| Arc::new(Ring::new(settings.ring_policy(), settings.ring_bytes, *format)));
+        let served = if settings.kind == Kind::Feed { bound.pop() } else { None };
         let sockets: Vec<Option<Socket>> =
             if settings.kind.is_ring() { vec![None] } else { bound.into_iter().map(Some).collect() };
         let mut senders = Vec::with_capacity(sockets.len());
@@ -111,11 +124,22 @@ impl Output {
                 pool: Arc::clone(pool),
                 tick,
                 ticks: settings.kind != Kind::Push,
+                ticked: Instant::now(),
             };
             senders.push(Sender::start(worker, settings)?);
         }
+        let feed = match (served, &ring, feed) {
+            (None, ..) => None,
+            (Some(socket), Some(ring), Some(setup)) => {
+                Some(Feed::start(context, socket, ring, senders[0].queue(), setup, settings)?)
+            }
+            _ => {
+                let what = "a feed must be told how to read requests".to_owned();
+                return Err(Error::Config { setting: "kind", what });
+            }
+        };
         let context = Mutex::new(Some(Arc::clone(context)));
-        Ok(Self { settings: settings.clone(), senders, endpoints, ring, context })
+        Ok(Self { settings: settings.clone(), senders, endpoints, ring, feed, context })
     }
 
     /// What it was made with.
@@ -147,6 +171,11 @@ impl Output {
         self.ring.as_ref()
     }
 
+    /// What its feed has counted, where it is one.
+    pub fn feed_stats(&self) -> Option<FeedStats> {
+        self.feed.as_ref().map(Feed::stats)
+    }
+
     /// Waits until every sender has handed over all that it has and could ask for; false when time
     /// ran out or a sender has failed.
     pub fn drain(&self, timeout: Duration) -> bool {
@@ -167,6 +196,9 @@ impl Output {
         }
         if let Some(ring) = &self.ring {
             ring.close();
+        }
+        if let Some(feed) = &self.feed {
+            feed.close();
         }
         let context = self.context.lock().unwrap_or_else(PoisonError::into_inner).take();
         drop(context);

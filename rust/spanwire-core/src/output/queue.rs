@@ -131,6 +131,7 @@ impl Queue {
     pub fn mark(&self, mark: Mark) -> Result<()> {
         let mut inner = self.lock();
         self.check(&inner)?;
+        inner.enqueued += 1;
         inner.items.push_back(Item::Mark(mark));
         self.wake(inner);
         Ok(())
@@ -145,12 +146,12 @@ impl Queue {
         }
     }
 
-    /// Messages handed over, in the order of [`Enqueued::Queued`].
+    /// Messages handed over and marks reached, in the order of [`Enqueued::Queued`].
     pub fn taken(&self) -> u64 {
         self.taken.load(Ordering::Acquire)
     }
 
-    /// Messages put in so far: the number of the last [`Enqueued::Queued`].
+    /// Messages and marks put in so far: the number of the last.
     pub fn enqueued(&self) -> u64 {
         self.lock().enqueued
     }
@@ -203,7 +204,7 @@ impl Queue {
 
     // ------------------------------------------------------------- the sender's side
 
-    /// One message of the queue was handed over.
+    /// One message of the queue was handed over, or one mark reached.
     pub fn handed_over(&self) {
         // The sender alone writes it. Release: what it did before is seen by who reads the number.
         self.taken.store(self.taken.load(Ordering::Relaxed) + 1, Ordering::Release);

@@ -63,13 +63,14 @@ impl Sender {
         self.queue.mark_dirty(flush);
     }
 
-    /// How many queued messages were handed over: a message that was [`Enqueued::Queued`] under a
-    /// number was, once this has reached it. What `Flush` gave is not counted here.
+    /// How many queued messages were handed over, and marks reached: a message that was
+    /// [`Enqueued::Queued`] under a number was, once this has reached it. What `Flush` gave is not counted
+    /// here.
     pub fn taken(&self) -> u64 {
         self.queue.taken()
     }
 
-    /// How many messages were queued so far: `taken` comes up to it.
+    /// How many messages and marks were queued so far: `taken` comes up to it.
     pub fn enqueued(&self) -> u64 {
         self.queue.enqueued()
     }
@@ -87,6 +88,10 @@ impl Sender {
     /// Waits until all is handed over; false when time ran out or it has failed.
     pub fn drain(&self, timeout: Duration) -> bool {
         self.queue.drain(timeout)
+    }
+
+    pub(super) fn queue(&self) -> &Arc<Queue> {
+        &self.queue
     }
 
     pub(super) fn stop(&self) {

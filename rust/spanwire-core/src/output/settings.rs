@@ -56,6 +56,10 @@ pub struct OutputSettings {
     pub queue_bytes: usize,
     /// A queue is full at this many messages.
     pub queue_messages: usize,
+    /// Of a feed: peers at a time; more are refused.
+    pub connections: usize,
+    /// Of a feed: a peer that says nothing for so long is forgotten.
+    pub silence: Duration,
     /// Messages that `ZeroMQ` holds for one peer. PUB drops for a peer that is past it.
     pub high_water_mark: i32,
     /// How long closing waits for peers to take what the sockets have accepted.
@@ -80,6 +84,8 @@ impl OutputSettings {
             ring_bytes,
             queue_bytes: 32 << 20,
             queue_messages: 10_000,
+            connections: 1_000,
+            silence: Duration::from_secs(30),
             high_water_mark: 1_000,
             linger: Duration::from_secs(1),
             keepalive: Duration::from_secs(30),
@@ -148,6 +154,12 @@ impl OutputSettings {
         if self.queue_messages == 0 {
             return wrong("queue_messages", "must be 1 or more".into());
         }
+        if self.connections == 0 {
+            return wrong("connections", "must be 1 or more".into());
+        }
+        if self.silence.is_zero() {
+            return wrong("silence_ms", "must be 1 or more".into());
+        }
         if self.high_water_mark < 1 {
             return wrong(
                 "high_water_mark",
@@ -155,6 +167,7 @@ impl OutputSettings {
             );
         }
         for (setting, value, limit) in [
+            ("silence_ms", self.silence, Duration::from_secs(86_400)),
             ("linger_ms", self.linger, Duration::from_secs(3_600)),
             ("keepalive_s", self.keepalive, Duration::from_secs(32_767)),
             // ZeroMQ tells three of them to the peer in 16 bits of tenths of a second.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use libzmq_sys as zmq;
 
 use super::context::{Context, EINTR, describe, errno, last_error};
+use super::feed::Blocked;
 use super::frame::{Frame, ZERO_COPY};
 use super::kept::Kept;
 use super::message::Message;
@@ -30,6 +31,7 @@ mod code {
         pub const EADDRINUSE: i32 = 98;
         pub const EADDRNOTAVAIL: i32 = 99;
         pub const EPROTONOSUPPORT: i32 = 93;
+        pub const EHOSTUNREACH: i32 = 113;
     }
     #[cfg(windows)]
     mod platform {
@@ -37,6 +39,7 @@ mod code {
         pub const EADDRINUSE: i32 = 100;
         pub const EADDRNOTAVAIL: i32 = 101;
         pub const EPROTONOSUPPORT: i32 = 135;
+        pub const EHOSTUNREACH: i32 = 110;
     }
     /// macOS and the BSDs.
     #[cfg(not(any(target_os = "linux", target_os = "android", windows)))]
@@ -45,6 +48,7 @@ mod code {
         pub const EADDRINUSE: i32 = 48;
         pub const EADDRNOTAVAIL: i32 = 49;
         pub const EPROTONOSUPPORT: i32 = 43;
+        pub const EHOSTUNREACH: i32 = 65;
     }
     pub use platform::*;
 }
@@ -57,6 +61,19 @@ pub enum Receiver {
     /// Takes its share.
     Pull,
 }
+
+/// Which end of a pair within the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Transport {
+    Bind,
+    Connect,
+}
+
+/// What a peer may send to a ROUTER in one frame: more than a request, so that it can be told why that is too
+/// large. Whoever sends a larger one is disconnected.
+const LARGEST_FRAME: i64 = 256 << 10;
+/// Requests that wait at a ROUTER, of each peer.
+const REQUESTS_WAITING: c_int = 64;
 
 /// A socket, used by one thread at a time.
 #[derive(Debug)]
@@ -132,6 +149,12 @@ impl Socket {
         check_port(endpoint)?;
         let mut socket = Self::open(context, kind, endpoint)?;
         socket.set(zmq::ZMQ_SNDHWM, settings.high_water_mark)?;
+        if settings.kind == Kind::Feed {
+            socket.set(zmq::ZMQ_RCVHWM, REQUESTS_WAITING)?;
+            socket.set_bytes(zmq::ZMQ_MAXMSGSIZE, &LARGEST_FRAME.to_ne_bytes())?;
+            // A peer that is gone, or takes nothing, is told from one that was sent something.
+            socket.set(zmq::ZMQ_ROUTER_MANDATORY, 1)?;
+        }
         socket.set(zmq::ZMQ_LINGER, milliseconds(settings.linger))?;
         socket.keep_alive(settings)?;
         if endpoint.contains('[') {
@@ -170,6 +193,20 @@ impl Socket {
             return Err(last_error(endpoint));
         }
         Ok(socket)
+    }
+
+    /// One end of a pair within the process.
+    pub(super) fn pair(context: &Arc<Context>, name: &str, end: Transport) -> Result<Self> {
+        let socket = Self::open(context, zmq::ZMQ_PAIR, name)?;
+        let text = CString::new(name).map_err(|_| bad_endpoint(name, "it has a zero byte in it"))?;
+        // SAFETY: a live socket and a terminated string.
+        let answer = unsafe {
+            match end {
+                Transport::Bind => zmq::zmq_bind(socket.as_ptr(), text.as_ptr()),
+                Transport::Connect => zmq::zmq_connect(socket.as_ptr(), text.as_ptr()),
+            }
+        };
+        if answer == 0 { Ok(socket) } else { Err(last_error(name)) }
     }
 
     fn open(context: &Arc<Context>, kind: c_int, endpoint: &str) -> Result<Self> {
@@ -223,6 +260,44 @@ impl Socket {
         }
         // A last frame that is refused leaves nothing behind.
         self.frame(&mut outgoing.body, 0)
+    }
+
+    /// Hands a reply to a ROUTER socket, for one peer, with a message behind it where there is one.
+    pub(super) fn try_send_to(
+        &mut self,
+        peer: &[u8],
+        reply: &[u8],
+        message: Option<&Arc<Kept>>,
+    ) -> Result<std::result::Result<(), Blocked>> {
+        match self.leading(peer) {
+            Ok(true) => {}
+            Ok(false) => return Ok(Err(Blocked::Full)),
+            Err(Error::Socket { errno: code::EHOSTUNREACH, .. }) => return Ok(Err(Blocked::Gone)),
+            Err(error) => return Err(error),
+        }
+        // The peer is chosen. Should it go away meanwhile, the socket drops the other frames.
+        let sent = match message {
+            None => self.frame(&mut Frame::copied(reply)?, 0)?,
+            Some(kept) => {
+                let [topic, header, ..] = kept.frames();
+                self.leading(reply)?
+                    && self.leading(topic)?
+                    && self.leading(header)?
+                    && self.shared_leading(&kept.message.columns)?
+                    && self.frame(&mut Frame::kept(&kept.body)?, 0)?
+            }
+        };
+        if !sent {
+            self.abandon();
+            return Ok(Err(Blocked::Gone));
+        }
+        Ok(Ok(()))
+    }
+
+    /// Sends an empty message, or does nothing where there is no room for it.
+    pub(super) fn signal(&mut self) {
+        // SAFETY: a live socket; no bytes.
+        unsafe { zmq::zmq_send(self.as_ptr(), std::ptr::null(), 0, zmq::ZMQ_DONTWAIT) };
     }
 
     /// A leading frame, copied.
@@ -358,6 +433,23 @@ impl Drop for Socket {
         // SAFETY: a live socket, used no more.
         unsafe { zmq::zmq_close(self.as_ptr()) };
     }
+}
+
+/// Waits until one of two sockets has a message, or until time has run out.
+pub(super) fn wait_for_either(one: &mut Socket, other: &mut Socket, timeout: Option<Duration>) -> Result<()> {
+    let item = |socket: &Socket| zmq::zmq_pollitem_t {
+        socket: socket.as_ptr(),
+        fd: 0,
+        events: zmq::ZMQ_POLLIN,
+        revents: 0,
+    };
+    let mut items = [item(one), item(other)];
+    // Rounded up: looking too early would be looking twice.
+    let timeout = timeout
+        .map_or(-1, |timeout| c_long::from(milliseconds(timeout.saturating_add(Duration::from_micros(999)))));
+    // SAFETY: two items with live sockets.
+    let answer = unsafe { zmq::zmq_poll(items.as_mut_ptr(), 2, timeout) };
+    if answer < 0 && errno() != EINTR { Err(last_error(&one.endpoint)) } else { Ok(()) }
 }
 
 fn milliseconds(duration: Duration) -> c_int {

@@ -20,6 +20,10 @@ use crate::error::{Error, Result};
 /// that takes something again is noticed at once.
 const GLANCE: Duration = Duration::from_millis(20);
 
+/// What is urgent is told so long after the last tick at the earliest, where no message waits for it: when
+/// many partitions are opened one after the other, few ticks tell them all.
+const URGENT: Duration = Duration::from_millis(10);
+
 /// What the thread owns.
 pub(super) struct Worker {
     pub index: usize,
@@ -36,6 +40,8 @@ pub(super) struct Worker {
     pub tick: Duration,
     /// Whether ticks go out.
     pub ticks: bool,
+    /// When the last one did.
+    pub ticked: Instant,
 }
 
 impl Worker {
@@ -61,9 +67,10 @@ impl Worker {
         let mut chunk = Vec::new();
         let mut out = Vec::new();
         let mut returned = Returned::default();
-        let mut due = Instant::now() + self.tick;
+        self.ticked = Instant::now();
         loop {
-            match queue.next(&mut chunk, &mut returned, due) {
+            let wait = if self.companion.is_urgent() { URGENT.min(self.tick) } else { self.tick };
+            match queue.next(&mut chunk, &mut returned, self.ticked + wait) {
                 Next::Items => {
                     for item in chunk.drain(..) {
                         self.item(queue, item, &mut returned)?;
@@ -78,13 +85,11 @@ impl Worker {
                     }
                 }
                 Next::Tick => {
-                    self.tell(queue, &mut out)?;
-                    due = Instant::now() + self.tick;
+                    let wait = self.companion.is_urgent();
+                    self.tell(queue, wait)?;
                 }
-                Next::Closed => {
-                    // The last one, so that a tail which is lost is noticed too.
-                    return self.tell(queue, &mut out);
-                }
+                // The last one, so that a tail which is lost is noticed too.
+                Next::Closed => return self.tell(queue, false),
             }
         }
     }
@@ -99,6 +104,7 @@ impl Worker {
             }
             Item::Mark(mark) => {
                 self.companion.reached(&mark);
+                queue.handed_over();
                 match &self.ring {
                     Some(ring) => ring.mark(mark, &self.confirm),
                     None => (self.confirm)(&mark),
@@ -113,16 +119,24 @@ impl Worker {
         Ok(())
     }
 
-    fn tell(&mut self, queue: &Queue, out: &mut Vec<Message>) -> Result<()> {
-        self.companion.tick(out);
+    /// Tells what there is to be told. `wait`: even if the ring must have room for it first. A PUB socket takes
+    /// everything, and so does a ring, unless it waits for its reader; a tick that nothing depends on is
+    /// no reason to wait then.
+    fn tell(&mut self, queue: &Queue, wait: bool) -> Result<()> {
+        let mut out = Vec::new();
+        self.companion.tick(&mut out);
+        self.ticked = Instant::now();
         if !self.ticks {
-            out.clear();
+            return Ok(());
         }
-        for message in out.drain(..) {
+        for message in out {
             let mut outgoing = self.prepare(message, true)?;
-            // A PUB socket takes everything. A ring that waits for its reader may not, and a tick is no
-            // reason to wait.
-            if self.keep(&outgoing)? && self.try_send(&mut outgoing)? {
+            let mut kept = self.keep(&outgoing)?;
+            if !kept && wait {
+                self.wait(queue, |this| Ok(this.wait_for_ring()), |this| this.keep(&outgoing))?;
+                kept = true;
+            }
+            if kept && self.try_send(&mut outgoing)? {
                 count(&queue.counters, &outgoing);
                 queue.counters.ticks.fetch_add(1, Relaxed);
             }
@@ -132,6 +146,9 @@ impl Worker {
 
     /// Hands a message over, and says how many bytes it was. Waits while there is no room for it.
     fn send(&mut self, queue: &Queue, message: Message) -> Result<u64> {
+        if self.companion.is_urgent() {
+            self.tell(queue, true)?;
+        }
         let mut outgoing = self.prepare(message, false)?;
         // Into the ring first: whoever sees a message, or hears that there was one, can ask for it already.
         if !self.keep(&outgoing)? {
@@ -207,7 +224,7 @@ fn unix_nanos() -> i64 {
     i64::try_from(now.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> &str {
+pub(super) fn panic_text(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<&str>().copied();
     text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no text")
 }

@@ -21,6 +21,8 @@ pub struct Origin {
     pub partition: [u8; 16],
     /// Its ownership.
     pub epoch: u64,
+    /// How many moves of keys it has passed under it.
+    pub stage: u32,
 }
 
 /// One flow, and the message that is being filled for it.
@@ -152,6 +154,7 @@ impl Flow {
             incarnation: origin.incarnation,
             output: self.output,
             epoch: origin.epoch,
+            stage: origin.stage,
             sequence: self.sequence,
             count: changes,
             received_at,
@@ -177,6 +180,7 @@ impl Flow {
             incarnation: origin.incarnation,
             output: self.output,
             epoch: origin.epoch,
+            stage: origin.stage,
             sequence: self.sequence,
             received_at: received.unix_nanos,
             partition: origin.partition,

@@ -15,13 +15,16 @@ use crate::envelope::{self, Header, Kind, PartitionState, Tick};
 use crate::output;
 use crate::output::{Companion, Confirm, Message};
 
-use super::mark::{Mark, What};
+use super::mark::{Asked, Mark, What};
 
 /// The flow of a sender's own ticks.
 const TICKS: u64 = u64::MAX;
 
 /// Every flow's head is told once in so many ticks, also of one that rests: a tick may be lost, too.
 const ROUND: u64 = 16;
+
+/// Up to so many flows every tick tells all.
+const FEW_FLOWS: usize = 256;
 
 /// In so many ticks the end of a partition is told, and a move into it: two rounds, so that each
 /// head is told after it.
@@ -47,6 +50,8 @@ pub struct Identity {
     pub interval: Duration,
     /// The output's endpoints, once they are bound.
     pub endpoints: Arc<OnceLock<Vec<String>>>,
+    /// Where the relay takes requests.
+    pub replay: Arc<[String]>,
 }
 
 /// The companion of one sender.
@@ -56,6 +61,12 @@ pub struct Heads {
     sequence: u64,
     flows: HashMap<u64, Head, FixedState>,
     partitions: BTreeMap<[u8; 16], Progress>,
+    /// No change newer than this has been sent.
+    newest: Option<Timestamp>,
+    /// Which partitions there are, or what they have passed, is not told yet.
+    urgent: bool,
+    /// The next tick tells every head.
+    asked: bool,
 }
 
 #[derive(Debug)]
@@ -72,6 +83,7 @@ struct Head {
 #[derive(Debug)]
 struct Progress {
     epoch: u64,
+    stage: u32,
     starts_at: Timestamp,
     position: Option<Timestamp>,
     parents: Vec<[u8; 16]>,
@@ -104,13 +116,22 @@ impl Progress {
 
 impl Heads {
     pub fn new(identity: Identity) -> Self {
-        Self { identity, sequence: 0, flows: HashMap::default(), partitions: BTreeMap::new() }
+        Self {
+            identity,
+            sequence: 0,
+            flows: HashMap::default(),
+            partitions: BTreeMap::new(),
+            newest: None,
+            urgent: false,
+            asked: false,
+        }
     }
 
     fn mark(&mut self, mark: &Mark) {
         if let What::Started { starts_at, parents } = &mark.what {
             let progress = Progress {
                 epoch: mark.epoch,
+                stage: 0,
                 starts_at: *starts_at,
                 position: None,
                 parents: parents.clone(),
@@ -134,20 +155,25 @@ impl Heads {
                     progress.children.clone_from(children);
                     progress.state = PartitionState::Ended;
                 }
+                What::Passed { stage } => progress.stage = *stage,
                 What::Released => progress.state = PartitionState::Released,
                 What::Started { .. } => {}
             }
+            self.newest = self.newest.max(progress.position);
         }
+        self.urgent |= !matches!(mark.what, What::Position(_) | What::Paused { .. });
     }
 
-    fn flow_heads(&mut self) -> Vec<envelope::FlowHead> {
+    /// Of all flows, or of those that moved since the last tick.
+    fn flow_heads(&mut self, all: bool) -> Vec<envelope::FlowHead> {
         let mut heads = Vec::new();
-        for (id, head) in &mut self.flows {
-            if head.sent == head.told && !(self.sequence + *id).is_multiple_of(ROUND) {
+        for head in self.flows.values_mut() {
+            if head.sent == head.told && !all {
                 continue;
             }
             // Headers are our own: one that does not read is a bug that tests find, and costs a tick line.
             let Ok(header) = Header::decode(&head.header) else { continue };
+            self.newest = self.newest.max(header.last.as_ref().map(|last| last.commit_timestamp));
             heads.push(envelope::FlowHead {
                 topic: String::from_utf8_lossy(&head.topic).into_owned(),
                 partition: head.partition,
@@ -167,13 +193,13 @@ impl Heads {
             .map(|(id, progress)| envelope::TickPartition {
                 id: *id,
                 epoch: progress.epoch,
+                stage: progress.stage,
                 starts_at: Some(progress.starts_at),
                 position: progress.position,
                 parents: progress.parents.clone(),
                 state: progress.state,
                 children: progress.children.clone(),
                 moves: progress.moves.iter().map(|told| told.step.clone()).collect(),
-                stage: 0,
             })
             .collect()
     }
@@ -221,6 +247,9 @@ impl Companion for Heads {
     fn reached(&mut self, mark: &output::Mark) {
         if let Some(mark) = mark.downcast_ref::<Mark>() {
             self.mark(mark);
+        } else if let Some(asked) = mark.downcast_ref::<Asked>() {
+            asked.reached();
+            self.asked = true;
         }
     }
 
@@ -233,21 +262,27 @@ impl Companion for Heads {
         })
     }
 
+    fn is_urgent(&self) -> bool {
+        self.urgent || self.asked
+    }
+
     fn tick(&mut self, out: &mut Vec<Message>) {
+        let complete = self.asked || self.flows.len() <= FEW_FLOWS || self.sequence.is_multiple_of(ROUND);
+        (self.asked, self.urgent) = (false, false);
         let tick = Tick {
             sender: u16::try_from(self.identity.sender).unwrap_or(u16::MAX),
             senders: u16::try_from(self.identity.senders).unwrap_or(u16::MAX),
             interval_ms: u32::try_from(self.identity.interval.as_millis()).unwrap_or(u32::MAX),
             membership_generation: 0,
             partitions: self.partitions(),
-            flows: self.flow_heads(),
+            flows: self.flow_heads(complete),
             relays: vec![envelope::Relay {
                 incarnation: self.identity.incarnation,
                 endpoints: self.identity.endpoints.get().cloned().unwrap_or_default(),
-                replay: Vec::new(),
+                replay: self.identity.replay.to_vec(),
             }],
-            complete: false,
-            newest: None,
+            complete,
+            newest: self.newest,
         };
         let header = Header {
             kind: Kind::Tick,
@@ -300,6 +335,7 @@ mod tests {
             name: [0; 16],
             interval: Duration::from_secs(1),
             endpoints: Arc::default(),
+            replay: Arc::from(["tcp://127.0.0.1:5557".to_owned()]),
         })
     }
 
@@ -318,13 +354,106 @@ mod tests {
         assert_eq!(told(&mut heads), [(0, 2)]);
     }
 
+    fn tick(heads: &mut Heads) -> Tick {
+        let mut out = Vec::new();
+        heads.tick(&mut out);
+        Tick::decode(&out[0].body).unwrap()
+    }
+
+    /// A message of a flow, that has sent none before.
+    fn first_of(flow: u64) -> Message {
+        Message { flow, ..message(0) }
+    }
+
     #[test]
-    fn a_flow_at_rest_is_told_once_in_a_round() {
+    fn while_there_are_few_flows_each_tick_tells_all() {
         let mut heads = heads();
-        heads.sent(&message(0));
-        assert_eq!(told(&mut heads), [(0, 1)]);
-        let round: Vec<_> = (0..ROUND).flat_map(|_| told(&mut heads)).collect();
-        assert_eq!(round, [(1, 1)]);
+        (0..FEW_FLOWS as u64).for_each(|flow| heads.sent(&first_of(flow)));
+        for since in [0, 1, 1] {
+            let tick = tick(&mut heads);
+            assert!(tick.complete);
+            assert_eq!(tick.flows.len(), FEW_FLOWS);
+            assert!(tick.flows.iter().all(|head| (head.since, head.next) == (since, 1)));
+        }
+    }
+
+    #[test]
+    fn of_many_flows_those_at_rest_are_told_once_in_a_round_and_when_asked_for() {
+        let mut heads = heads();
+        let many = FEW_FLOWS as u64 + 1;
+        (0..many).for_each(|flow| heads.sent(&first_of(flow)));
+        let told = |heads: &mut Heads| {
+            let tick = tick(heads);
+            assert_eq!(tick.complete, tick.flows.len() as u64 == many);
+            tick.flows.len() as u64
+        };
+        assert_eq!(told(&mut heads), many);
+        heads.sent(&message(1));
+        assert_eq!(told(&mut heads), 1);
+        let asked = Arc::new(Asked::default());
+        assert!(asked.ask() && !asked.ask(), "it waits in the queue once");
+        heads.reached(&(Arc::clone(&asked) as _));
+        assert!(heads.is_urgent() && asked.ask());
+        assert_eq!(told(&mut heads), many);
+        assert!(!heads.is_urgent());
+        let round: Vec<_> = (3..ROUND).map(|_| told(&mut heads)).collect();
+        assert_eq!(round, [0; 13]);
+        assert_eq!(told(&mut heads), many);
+    }
+
+    #[test]
+    fn what_partitions_there_are_and_what_they_passed_is_urgent() {
+        let mut heads = heads();
+        let handed = Arc::new(Handed::new(std::iter::once(true)));
+        let at = Timestamp { seconds: 1, nanos: 0 };
+        let mut urgent_after = |what| {
+            heads.mark(&Mark::new([7; 16], 3, what, Arc::clone(&handed)));
+            let urgent = heads.is_urgent();
+            let partition = tick(&mut heads).partitions.remove(0);
+            assert!(!heads.is_urgent());
+            (urgent, partition.stage, partition.state)
+        };
+        let live = PartitionState::Live;
+        let paused = || What::Paused { position: Some(at), moves: Vec::new() };
+        assert_eq!(urgent_after(What::Started { starts_at: at, parents: Vec::new() }), (true, 0, live));
+        assert_eq!(urgent_after(What::Position(at)), (false, 0, live));
+        assert_eq!(urgent_after(paused()), (false, 0, live));
+        assert_eq!(urgent_after(What::Passed { stage: 1 }), (true, 1, live));
+        assert_eq!(urgent_after(What::Passed { stage: 2 }), (true, 2, live));
+        let ended = What::Ended { position: Some(at), children: Vec::new() };
+        assert_eq!(urgent_after(ended), (true, 2, PartitionState::Ended));
+        assert_eq!(urgent_after(What::Released), (true, 2, PartitionState::Released));
+    }
+
+    #[test]
+    fn nothing_newer_was_sent_than_a_tick_says() {
+        let mut heads = heads();
+        let handed = Arc::new(Handed::new(std::iter::once(true)));
+        let at = |seconds| Timestamp { seconds, nanos: 0 };
+        let mut newest_after = |partition: u8, what, last: Option<i64>| {
+            heads.mark(&Mark::new([partition; 16], 3, what, Arc::clone(&handed)));
+            if let Some(seconds) = last {
+                let last = crate::change::RecordVersion {
+                    commit_timestamp: at(seconds),
+                    transaction: "t".into(),
+                    sequence: "0".into(),
+                    number: 0,
+                };
+                let header = Header { last: Some(last), partition: [partition; 16], ..Header::default() };
+                let flow = u64::from(partition);
+                heads.sent(&Message { flow, header: header.encode(), ..message(seconds.unsigned_abs()) });
+            }
+            tick(&mut heads).newest.map(|newest| newest.seconds)
+        };
+        let started = || What::Started { starts_at: at(9), parents: Vec::new() };
+        assert_eq!(newest_after(1, started(), None), None);
+        assert_eq!(newest_after(1, What::Position(at(3)), Some(5)), Some(5));
+        assert_eq!(newest_after(2, started(), Some(4)), Some(5));
+        assert_eq!(newest_after(2, What::Position(at(7)), None), Some(7));
+        assert_eq!(newest_after(2, What::Ended { position: Some(at(8)), children: vec![] }, None), Some(8));
+        for _ in 0..ENDS {
+            assert_eq!(newest_after(1, What::Position(at(6)), Some(6)), Some(8), "also when it is forgotten");
+        }
     }
 
     #[test]

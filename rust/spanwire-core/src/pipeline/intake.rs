@@ -113,8 +113,14 @@ impl Intake {
         self.last
     }
 
+    /// A move of keys has been passed: what follows is of the next stage. Nothing may be open.
+    pub fn pass_move(&mut self) -> u32 {
+        self.origin.stage += 1;
+        self.origin.stage
+    }
+
     /// From now on nothing overtakes what is queued now, of whatever partition: keys of this one may
-    /// have been changed there before.
+    /// have been changed there before. Nor does it overtake this partition's own marks.
     pub fn follow_what_is_queued(&mut self) {
         for (lane, shared) in self.lanes.iter_mut().zip(&self.shared.lanes) {
             lane.behind = shared.output.senders().iter().map(Sender::enqueued).collect();

@@ -44,6 +44,11 @@ pub enum What {
         /// The moves that it pauses for.
         moves: Vec<Move>,
     },
+    /// It goes on behind a move of keys: its messages from here on are of this stage.
+    Passed {
+        /// How many moves it has passed under this epoch.
+        stage: u32,
+    },
     /// It has ended: nothing follows.
     Ended {
         /// Where.
@@ -53,6 +58,23 @@ pub enum What {
     },
     /// It is given up under this epoch; somebody else goes on.
     Released,
+}
+
+/// Somebody asks a sender to tell every head, at once. It waits in the queue like any mark, and at most once
+/// in each: whoever asks meanwhile is answered by the same tick.
+#[derive(Debug, Default)]
+pub struct Asked(AtomicBool);
+
+impl Asked {
+    /// Whether it is to be queued now; it is from now on if it says so.
+    pub fn ask(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// The sender has reached it.
+    pub fn reached(&self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 /// What has been handed over of one partition.
@@ -124,7 +146,7 @@ impl Mark {
             What::Position(position) => state.0 = state.0.max(Some(position)),
             What::Paused { position, .. } => state.0 = state.0.max(position),
             What::Ended { position, .. } => *state = (state.0.max(position), true),
-            What::Started { .. } | What::Released => {}
+            What::Started { .. } | What::Passed { .. } | What::Released => {}
         }
     }
 }

@@ -15,6 +15,7 @@ mod intake;
 mod mark;
 mod owned;
 mod partition;
+mod serving;
 mod settings;
 mod shapes;
 mod topic;
@@ -25,8 +26,8 @@ use std::time::{Duration, Instant};
 
 use crate::choose::Choice;
 use crate::envelope;
-use crate::error::Result;
-use crate::output::{Context, Format, Origin, Output, Pool};
+use crate::error::{Error, Result};
+use crate::output::{Context, FeedSetup, Format, Origin, Output, Pool, Wire};
 
 pub use counters::Counters;
 pub use intake::Pushed;
@@ -37,6 +38,7 @@ pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
 use heads::{Heads, Identity};
+use mark::Asked;
 
 /// What outputs must know of headers.
 const FORMAT: Format = Format {
@@ -78,6 +80,8 @@ struct SharedLane {
     choice: Option<Choice>,
     output: Output,
     first_sender: usize,
+    /// One per sender: whether it has been asked to tell every head.
+    asked: Vec<Arc<Asked>>,
 }
 
 impl Shared {
@@ -125,12 +129,16 @@ impl Pipeline {
                 name: [0; 16],
                 interval: settings.tick,
                 endpoints: Arc::clone(&endpoints),
+                replay: settings.replay_endpoints.as_slice().into(),
             };
             let companion = |sender: usize| -> Box<dyn crate::output::Companion> {
                 let name = sender_name(index, sender);
                 let number = first_sender + sender;
                 Box::new(Heads::new(Identity { number, sender, name, ..identity.clone() }))
             };
+            let asked: Vec<Arc<Asked>> = (0..senders).map(|_| Arc::default()).collect();
+            let feed =
+                asked.first().map(|asked| feed_setup(index, incarnation, &settings, Arc::clone(asked)));
             let output = Output::bind(
                 &context,
                 &lane.output,
@@ -138,14 +146,14 @@ impl Pipeline {
                 settings.tick,
                 &pool,
                 &companion,
-                &FORMAT,
+                &Wire { format: FORMAT, feed },
             )?;
             // Set once, right here.
             let _ = endpoints.set(output.endpoints());
             let choice = (!lane.choice.is_all()).then(|| lane.choice.clone());
             let template = template(lane)?;
             let settings = lane.clone();
-            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender });
+            lanes.push(SharedLane { settings, number: index, template, choice, output, first_sender, asked });
             first_sender += senders;
         }
         let dead_letter_topic = topic::dead_letters(&settings.database, &settings.stream).into();
@@ -187,6 +195,22 @@ impl Pipeline {
         self.shared.lanes.iter().map(|lane| &lane.output)
     }
 
+    /// Has each sender of an output tell every head at once, behind what it has queued. Never waits.
+    ///
+    /// Errors: `Config` where there is no such output, `Closed`, or what a sender failed with.
+    pub fn tell(&self, output: usize) -> Result<()> {
+        let Some(lane) = self.shared.lanes.get(output) else {
+            let what = format!("there is no output {output}: there are {}", self.shared.lanes.len());
+            return Err(Error::Config { setting: "output", what });
+        };
+        for (sender, asked) in lane.output.senders().iter().zip(&lane.asked) {
+            if asked.ask() {
+                sender.mark(Arc::clone(asked) as _)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until all that was pushed is handed over; false when time ran out. What is open needs no
     /// closing: its sender has been asked to come for it, and has not drained before it did.
     pub fn drain(&self, timeout: Duration) -> bool {
@@ -209,6 +233,17 @@ impl Pipeline {
 impl Drop for Pipeline {
     fn drop(&mut self) {
         self.close();
+    }
+}
+
+/// What an output of kind `feed` is told, whose one sender is asked by `asked`.
+fn feed_setup(output: u16, incarnation: u64, settings: &Settings, asked: Arc<Asked>) -> FeedSetup {
+    FeedSetup {
+        output,
+        incarnation,
+        stream: settings.stream_id,
+        codec: serving::CODEC,
+        ask_heads: Arc::new(move || asked.ask().then(|| Arc::clone(&asked) as _)),
     }
 }
 

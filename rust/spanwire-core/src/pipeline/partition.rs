@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::change::Timestamp;
 use crate::dedup::Window;
-use crate::envelope::{Move, partition_hash};
+use crate::envelope::{Move, PartitionId, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Flush, Message, OnFull, Room};
 use crate::wire::{RecordReader, ResultSetReader, Shape};
@@ -42,7 +42,8 @@ pub struct PartitionSettings {
 #[derive(Debug)]
 pub struct Partition {
     token: String,
-    origin: Origin,
+    id: PartitionId,
+    epoch: u64,
     shared: Arc<Shared>,
     state: Mutex<State>,
     handed: Arc<Handed>,
@@ -61,6 +62,8 @@ struct State {
     marked: Option<Timestamp>,
     marked_at: Instant,
     phase: Phase,
+    /// What it pauses at is a partition event record: keys move.
+    at_move: bool,
 }
 
 #[derive(Debug, PartialEq, Eq, Clone, Copy)]
@@ -83,21 +86,19 @@ pub struct Resume {
 
 impl Partition {
     pub(super) fn open(shared: Arc<Shared>, settings: PartitionSettings) -> Result<Arc<Self>> {
-        let origin = Origin {
-            incarnation: shared.incarnation,
-            partition: partition_hash(&settings.token),
-            epoch: settings.epoch,
-        };
+        let (id, epoch) = (partition_hash(&settings.token), settings.epoch);
+        let origin = Origin { incarnation: shared.incarnation, partition: id, epoch, stage: 0 };
         let window = if settings.resumed { Window::after(settings.start) } else { Window::default() };
         let state = State {
             reader: ResultSetReader::new(shared.settings.max_record_bytes),
             records: RecordReader::new(settings.shape),
-            intake: Intake::new(Arc::clone(&shared), origin.clone(), window),
+            intake: Intake::new(Arc::clone(&shared), origin, window),
             held: Held::default(),
             start: settings.start,
             marked: None,
             marked_at: Instant::now(),
             phase: Phase::Open,
+            at_move: false,
         };
         let holds = shared.lanes.iter().flat_map(|lane| {
             // One that may be set aside must not hold up the others.
@@ -107,7 +108,8 @@ impl Partition {
         let handed = Arc::new(Handed::new(holds));
         let partition = Arc::new_cyclic(|itself| Self {
             token: settings.token,
-            origin,
+            id,
+            epoch,
             state: Mutex::new(state),
             handed,
             asked: (0..shared.senders()).map(|_| AtomicBool::new(false)).collect(),
@@ -118,6 +120,8 @@ impl Partition {
             starts_at: settings.start,
             parents: settings.parents.iter().map(|parent| partition_hash(parent)).collect(),
         })?;
+        // Its first message comes behind the tick that tells of it.
+        partition.locked(|state| state.intake.follow_what_is_queued());
         Ok(partition)
     }
 
@@ -145,7 +149,14 @@ impl Partition {
         if self.locked(|state| state.phase == Phase::Open) {
             return Ok(Pushed::default());
         }
-        self.work(Phase::Paused, State::take_held)
+        self.work(Phase::Paused, |state, pushed, received| {
+            if std::mem::take(&mut state.at_move) {
+                let stage = state.intake.pass_move();
+                self.mark(What::Passed { stage })?;
+            }
+            state.intake.follow_what_is_queued();
+            state.take_held(pushed, received)
+        })
     }
 
     /// Takes records in one phase, and leaves another.
@@ -181,6 +192,7 @@ impl Partition {
             state.intake.close_all(Room::Wait)?;
             state.marked = complete;
             state.marked_at = received.at;
+            state.at_move = pushed.event.is_some();
             return self.mark(What::Paused { position: complete, moves: self.moves(pushed) });
         }
         let due = pushed.heartbeat.is_some() || received.at.duration_since(state.marked_at) >= MARK_EVERY;
@@ -198,7 +210,7 @@ impl Partition {
 
     /// The moves into this partition that a push has met.
     fn moves(&self, pushed: &Pushed) -> Vec<Move> {
-        let destination = self.origin.partition;
+        let destination = self.id;
         let of = |event: &PartitionEvent| {
             let at = event.commit_timestamp;
             let from = |source: &String| Move { at, source: partition_hash(source), destination };
@@ -225,6 +237,7 @@ impl Partition {
             state.held.clear();
             if state.phase == Phase::Paused {
                 state.phase = Phase::Open;
+                state.at_move = false;
             }
             state.from()
         })
@@ -273,7 +286,7 @@ impl Partition {
     fn mark(&self, what: What) -> Result<()> {
         let position = matches!(what, What::Position(_));
         let handed = Arc::clone(&self.handed);
-        let mark = Arc::new(Mark::new(self.origin.partition, self.origin.epoch, what, handed));
+        let mark = Arc::new(Mark::new(self.id, self.epoch, what, handed));
         for lane in &self.shared.lanes {
             for (number, sender) in (lane.first_sender..).zip(lane.output.senders()) {
                 if !position || self.handed.offer_position(number) {
@@ -336,7 +349,6 @@ impl State {
     /// Takes what is held, up to the next record that pauses.
     fn take_held(&mut self, pushed: &mut Pushed, received: Received) -> Result<()> {
         let Self { records, intake, held, .. } = self;
-        intake.follow_what_is_queued();
         while !pushed.paused {
             let Some(row) = held.take() else {
                 held.clear();

@@ -29,6 +29,11 @@ pub struct Settings {
     pub max_record_bytes: usize,
     /// Where messages go.
     pub outputs: Vec<Lane>,
+    /// Where this relay takes requests for repair, replay and snapshots: told in ticks.
+    pub replay_endpoints: Vec<String>,
+    /// The first 16 bytes of SHA-256 of the stream's resource path, for feeds: who asks for another stream is
+    /// refused. None takes every one for ours.
+    pub stream_id: Option<[u8; 16]>,
 }
 
 impl Default for Settings {
@@ -43,6 +48,8 @@ impl Default for Settings {
             tick: Duration::from_secs(1),
             max_record_bytes: 256 << 20,
             outputs: Vec::new(),
+            replay_endpoints: Vec::new(),
+            stream_id: None,
         }
     }
 }

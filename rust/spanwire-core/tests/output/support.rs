@@ -8,7 +8,7 @@ use spanwire_core::change::Timestamp;
 use spanwire_core::output::socket::{Receiver, Socket};
 use spanwire_core::output::{
     Companion, Confirm, Context, Enqueued, Format, Kept, Kind, Mark, Message, OnFull, Origin, Output,
-    OutputSettings, Pool, Ring, Room,
+    OutputSettings, Pool, Ring, Room, Wire,
 };
 
 pub const ANY_PORT: &str = "tcp://127.0.0.1:*";
@@ -31,7 +31,11 @@ pub enum Told {
 pub struct Notes {
     told: Arc<Mutex<Vec<Told>>>,
     confirmed: Arc<Mutex<Vec<u32>>>,
+    urgent: bool,
 }
+
+/// A mark that is told soon.
+pub const URGENT: u32 = 1_000_001;
 
 impl Companion for Notes {
     fn sent(&mut self, message: &Message) {
@@ -43,7 +47,9 @@ impl Companion for Notes {
     }
 
     fn reached(&mut self, mark: &Mark) {
-        self.told.lock().unwrap().push(Told::Reached(*mark.downcast_ref().unwrap()));
+        let mark = *mark.downcast_ref().unwrap();
+        self.told.lock().unwrap().push(Told::Reached(mark));
+        self.urgent |= mark == URGENT;
     }
 
     fn confirm(&self) -> Confirm {
@@ -51,8 +57,13 @@ impl Companion for Notes {
         Arc::new(move |mark| confirmed.lock().unwrap().push(*mark.downcast_ref().unwrap()))
     }
 
+    fn is_urgent(&self) -> bool {
+        self.urgent
+    }
+
     fn tick(&mut self, out: &mut Vec<Message>) {
         self.told.lock().unwrap().push(Told::Tick);
+        self.urgent = false;
         out.push(Message { topic: Arc::from(TICK_TOPIC), changes: 0, ..message(u64::MAX, 0, b"tick") });
     }
 }
@@ -82,9 +93,17 @@ impl Rig {
         let notes = Arc::new(Mutex::new(Vec::new()));
         let confirmed = Arc::new(Mutex::new(Vec::new()));
         let companion = |_| -> Box<dyn Companion> {
-            Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed) })
+            Box::new(Notes { told: Arc::clone(&notes), confirmed: Arc::clone(&confirmed), urgent: false })
         };
-        let output = Output::bind(&context, settings, 0, tick, &pool, &companion, &FORMAT)?;
+        let output = Output::bind(
+            &context,
+            settings,
+            0,
+            tick,
+            &pool,
+            &companion,
+            &Wire { format: FORMAT, feed: None },
+        )?;
         Ok(Self { output, context, pool, notes, confirmed })
     }
 

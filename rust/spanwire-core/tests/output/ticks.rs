@@ -1,8 +1,9 @@
 //! Ticks: how often, where, and how they count.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::support::{PATIENCE, Rig, TICK_TOPIC, Told, message, next, publish, push};
+use super::support::{PATIENCE, Rig, TICK_TOPIC, Told, URGENT, eventually, message, next, publish, push};
 
 #[test]
 fn ticks_go_out_at_their_interval_and_carry_no_change() {
@@ -55,4 +56,33 @@ fn push_sends_no_ticks_but_its_companion_is_told_the_time() {
     drop(pull);
     assert!(rig.output.drain(PATIENCE));
     assert_eq!(rig.output.senders()[0].stats().messages, 0);
+}
+
+#[test]
+fn what_is_urgent_is_told_before_the_next_message_and_all_of_it_by_one_tick() {
+    let rig = Rig::new(&push());
+    let mark = |mark: u32| rig.output.senders()[0].mark(Arc::new(mark)).unwrap();
+    // Without a peer the sender is busy with this one, and all that follows waits together.
+    rig.enqueue(message(1, 0, b"x")).unwrap();
+    for number in [1, URGENT, 2, URGENT] {
+        mark(number);
+    }
+    rig.enqueue(message(1, 1, b"x")).unwrap();
+    mark(3);
+    rig.enqueue(message(1, 2, b"x")).unwrap();
+    let mut pull = rig.pull();
+    (0..3).for_each(|_| drop(next(&mut pull)));
+    assert!(rig.output.drain(PATIENCE));
+    let sent = |sequence| Told::Sent { flow: 1, sequence };
+    let [one, urgent, two, three] = [1, URGENT, 2, 3].map(Told::Reached);
+    let told = [sent(0), one, urgent.clone(), two, urgent, Told::Tick, sent(1), three, sent(2)];
+    assert_eq!(rig.told(), told);
+}
+
+#[test]
+fn what_is_urgent_waits_for_no_message() {
+    let rig = Rig::new(&publish());
+    rig.output.senders()[0].mark(Arc::new(URGENT)).unwrap();
+    eventually("a tick", || rig.told().len() == 2);
+    assert_eq!(rig.told(), [Told::Reached(URGENT), Told::Tick]);
 }

@@ -5,7 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use spanwire_core::output::{
-    Companion, Context, Format, Kind, Mark, Message, Output, OutputSettings, Pool, Room,
+    Companion, Context, Format, Kind, Mark, Message, Output, OutputSettings, Pool, Room, Wire,
 };
 
 use super::{Frames, Subscriber};
@@ -51,7 +51,9 @@ impl Publisher {
             last_commit: |_| None,
         };
         let tick = Duration::from_secs(1);
-        let output = Output::bind(&context, &settings, 0, tick, &pool, &companion, &format).expect("binds");
+        let output =
+            Output::bind(&context, &settings, 0, tick, &pool, &companion, &Wire { format, feed: None })
+                .expect("binds");
         let publisher = Self {
             subscriber: Subscriber::connect(output.senders()[0].endpoint()),
             output,

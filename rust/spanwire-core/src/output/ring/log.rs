@@ -72,6 +72,11 @@ impl Log {
         self.index.find(origin, topic, first, last)?.map(|place| self.get(place).cloned()).collect()
     }
 
+    /// The first of them, if all are here.
+    pub fn find_first(&self, origin: Origin, topic: &[u8], first: u64, last: u64) -> Option<Arc<Kept>> {
+        self.index.find(origin, topic, first, last)?.next().and_then(|place| self.get(place).cloned())
+    }
+
     /// The oldest that is no tick.
     pub fn oldest_data(&self) -> Option<&Arc<Kept>> {
         self.messages.iter().find(|kept| !kept.tick)

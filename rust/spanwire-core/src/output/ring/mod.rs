@@ -30,6 +30,9 @@ use log::Log;
 /// How long a wait without a bound is: it is looked again then.
 const LONG: Duration = Duration::from_secs(3_600);
 
+/// Wakes one who sleeps elsewhere than in a ring.
+pub(super) type Wake = Arc<dyn Fn() + Send + Sync>;
+
 /// What becomes of the oldest messages when a ring is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
@@ -74,6 +77,8 @@ struct State {
     waiting: usize,
     /// The one reader is there. Only where the sender waits for it.
     taken: bool,
+    /// Whoever sleeps elsewhere, and is to be woken by the next message.
+    wake: Option<Wake>,
     /// Nothing comes any more.
     closed: bool,
 }
@@ -81,8 +86,14 @@ struct State {
 impl Ring {
     /// An empty one that holds this many bytes, or one message.
     pub fn new(policy: Policy, max_bytes: usize, format: Format) -> Self {
-        let state =
-            State { log: Log::new(format), marks: VecDeque::new(), waiting: 0, taken: false, closed: false };
+        let state = State {
+            log: Log::new(format),
+            marks: VecDeque::new(),
+            waiting: 0,
+            taken: false,
+            wake: None,
+            closed: false,
+        };
         Self {
             state: Mutex::new(state),
             arrived: Condvar::new(),
@@ -103,6 +114,17 @@ impl Ring {
         self.lock().log.find(origin, topic, first, last)
     }
 
+    /// The first of them, if all are here.
+    pub(super) fn find_first(
+        &self,
+        origin: Origin,
+        topic: &[u8],
+        first: u64,
+        last: u64,
+    ) -> Option<Arc<Kept>> {
+        self.lock().log.find_first(origin, topic, first, last)
+    }
+
     /// One who reads all messages whose topic has one of these beginnings, and all ticks: from the
     /// next one on, or from the oldest. Where the sender waits for its reader, that is always the oldest.
     ///
@@ -118,6 +140,28 @@ impl Ring {
         let place = if from_oldest { state.log.oldest() } else { state.log.end() };
         drop(state);
         Ok(Reader::new(Arc::clone(self), topics, place))
+    }
+
+    /// As [`Self::reader`], from the next message on, of a ring that has any number of readers.
+    pub(super) fn follow(self: &Arc<Self>, topics: Vec<Vec<u8>>) -> Reader {
+        let place = self.lock().log.end();
+        Reader::new(Arc::clone(self), topics, place)
+    }
+
+    /// The place that the next message will have.
+    pub(super) fn end(&self) -> u64 {
+        self.lock().log.end()
+    }
+
+    /// Has `wake` called once, as soon as there is a message at this place or nothing comes any more; false where
+    /// that is so already.
+    pub(super) fn wake_at(&self, place: u64, wake: &Wake) -> bool {
+        let mut state = self.lock();
+        let sleep = state.log.end() == place && !state.closed;
+        if sleep {
+            state.wake = Some(Arc::clone(wake));
+        }
+        sleep
     }
 
     /// What is in it now.
@@ -147,10 +191,13 @@ impl Ring {
         while self.policy == Policy::Overwrite && state.log.memory() > self.max_bytes && state.log.len() > 1 {
             evicted.extend(state.log.pop());
         }
-        let waiting = state.waiting > 0;
+        let (waiting, wake) = (state.waiting > 0, state.wake.take());
         drop(state);
         if waiting {
             self.arrived.notify_all();
+        }
+        if let Some(wake) = wake {
+            wake();
         }
         // Freed behind the lock.
         drop(evicted);
@@ -190,7 +237,13 @@ impl Ring {
 
     /// Nothing comes any more. What is in it can still be read.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        let mut state = self.lock();
+        state.closed = true;
+        let wake = state.wake.take();
+        drop(state);
+        if let Some(wake) = wake {
+            wake();
+        }
         self.arrived.notify_all();
         self.left.notify_all();
     }

@@ -74,6 +74,29 @@ impl Reader {
         self.missed
     }
 
+    /// The next message, which stays the next one until `pass`; none where there is none yet. Only of
+    /// a ring that has any number of readers.
+    pub(in super::super) fn peek(&mut self) -> Option<Arc<Kept>> {
+        loop {
+            let state = self.ring.lock();
+            let oldest = state.log.oldest();
+            self.missed += oldest.saturating_sub(self.place);
+            self.place = self.place.max(oldest);
+            for _ in 0..GLANCE {
+                let kept = state.log.get(self.place)?;
+                if kept.is_for(&self.topics) {
+                    return Some(Arc::clone(kept));
+                }
+                self.place += 1;
+            }
+        }
+    }
+
+    /// Goes on behind what `peek` gave.
+    pub(in super::super) fn pass(&mut self) {
+        self.place += 1;
+    }
+
     /// Takes what is next, for one lock.
     fn take(&mut self, state: &mut MutexGuard<'_, State>, max_bytes: usize) -> Taken {
         let mut taken = Taken::default();
