@@ -101,7 +101,8 @@ class Output:
         tables, exclude_tables, mod_types, buckets, hash_key (bytes) and table, a list of any of name,
         columns, exclude_columns, where, where_missing, mask, truncate and hash, as docs/settings.md says.
         `options`: ring_bytes (memory that messages may hold which stay for who missed them; 0, the default
-        of "pub", keeps none), connections (peers of a feed at a time), silence_ms (a feed forgets a peer that
+        of "pub", keeps none), number (that its headers tell, of an output whose messages these are again; its
+        place if not given), connections (peers of a feed at a time), silence_ms (a feed forgets a peer that
         says nothing for so long), queue_bytes, queue_messages, batch_bytes, batch_changes, batch_delay_ms,
         high_water_mark, linger_ms, keepalive_s, heartbeat_ms; ConfigError for any other name."""
 

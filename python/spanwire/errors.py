@@ -87,7 +87,7 @@ class FormatError(SpanwireError):
 
 
 class RefusedError(SpanwireError):
-    """A relay refused what was asked of it. Fields: `reason`, as in Reply.Reason of envelope.capnp; `endpoint`."""
+    """A relay refused what was asked of it. Fields: `reason` (Reply.Reason of envelope.capnp), `endpoint`."""
 
 
 class Gap(SpanwireError):

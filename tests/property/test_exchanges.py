@@ -37,6 +37,7 @@ class Walk:
         self.check()
 
     def request(self, peer: bytes) -> None:
+        """A peer sends something, right or wrong."""
         rng = self.rng
         kind = rng.choice([*KINDS, "hello", "ping", "credit", "credit", "cancel", "ack", "feed"])
         self.newest += rng.random() < 0.7
@@ -78,6 +79,7 @@ class Walk:
                 one.blocked_since = None
 
     def look(self, _: bytes) -> None:
+        """Time has passed."""
         silent = {peer for peer, at in self.heard.items() if self.now - at >= LIMITS.silence_s}
         starved = {
             key
@@ -94,6 +96,7 @@ class Walk:
             del self.heard[peer]
 
     def leave(self, peer: bytes) -> None:
+        """A connection breaks."""
         if self.rng.random() < 0.3:
             self.take(self.exchanges.forget(peer), {peer})
             self.heard.pop(peer, None)
@@ -130,7 +133,7 @@ class Walk:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_whatever_peers_send_the_promises_hold(seed: int) -> None:
-    """Each exchange begins once and ends once; limits hold; refusals are typed, counted, and to their peer."""
+    """An exchange begins and ends once; limits hold; refusals are typed, counted, and to their peer."""
     walk = Walk(seed)
     for _ in range(2500):
         walk.step()

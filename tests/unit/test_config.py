@@ -49,7 +49,7 @@ def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
     assert config.source.start_at is None
     assert config.source.end_at is None
     assert config.output[0].bind == ["tcp://127.0.0.1:5560"]
-    assert config.output[0].options == {}
+    assert config.output[0].options == {"ring_bytes": 64 << 20}
     assert config.store.kind == "sqlite"
     assert str(config.source.identity) == "projects/p/instances/in/databases/shop/changeStreams/orders_stream"
 
@@ -96,10 +96,10 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         'or write "store" or "now"',
         "source.end: must be a text in quotes, is date",
         'source.topic: must end in "/", is "a": write "a/"',
-        'output[0].kind: must be "pub" or "push", is "pubb"; did you mean "pub"?',
+        'output[0].kind: must be "pub", "push", "feed" or "replay", is "pubb"; did you mean "pub"?',
         'output[0].bind: must look like "tcp://127.0.0.1:5560" or "ipc:///run/spanwire.sock", is "tcp:/x"',
         'output[0].queue_bytes: must be a whole number, is "5"; leave out the quotes',
-        'output[1].kind: is missing; write "pub" or "push"',
+        'output[1].kind: is missing; write "pub", "push", "feed" or "replay"',
         'output[1].bind: needs at least one entry; write bind = "tcp://127.0.0.1:5560"',
         'output[2].bind: "tcp://0.0.0.0:5561" can be reached from other machines with security.mode "none"; '
         "bind to 127.0.0.1, or set security.insist = true",
@@ -215,9 +215,10 @@ def test_a_wrong_topic_is_refused(tmp_path: Path, topic: str, said: str) -> None
 
 
 def test_the_outputs_options_are_those_given(tmp_path: Path) -> None:
-    """The core's defaults stay the core's: only what is written is handed on."""
+    """The core's defaults stay the core's: only what is written is handed on, and what a pub keeps."""
     config = load(written(tmp_path, MINIMAL + "queue_bytes = 1048576\nlinger_ms = 0\n"))
-    assert config.output[0].options == {"queue_bytes": 1048576, "linger_ms": 0}
+    given = {"queue_bytes": 1048576, "linger_ms": 0}
+    assert config.output[0].options == given | {"ring_bytes": 64 << 20}
 
 
 def test_the_schema_knows_every_setting_with_its_words() -> None:
@@ -317,3 +318,46 @@ def test_a_value_is_never_printed_at_length() -> None:
     with pytest.raises(ConfigError) as caught:
         parse({"source": {"project": "x" * 5000}, "output": []})
     assert all(len(line) < 250 for line in caught.value.problems)
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        (
+            'kind = "replay"\nvalues = "json"',
+            'output[1]: values: does not go with kind = "replay", which has none',
+        ),
+        (
+            'kind = "replay"\ntables = ["a"]',
+            'output[1]: tables: does not go with kind = "replay", which has none',
+        ),
+        ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
+        ('kind = "push"\nmax_replays = 2', 'output[1]: max_replays: goes with kind = "replay"'),
+        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub" or "feed"'),
+        ('kind = "feed"\non_full = "block"', 'output[1]: on_full: does not go with kind = "feed"'),
+    ],
+)
+def test_a_setting_of_another_kind_of_output_is_refused(tmp_path: Path, output: str, said: str) -> None:
+    """Instead of being ignored: each kind has settings that say nothing for others."""
+    text = f'{MINIMAL}\n[[output]]\nbind = "tcp://127.0.0.1:5561"\n{output}\n'
+    [problem] = problems(tmp_path, text)
+    assert said in problem
+
+
+def test_a_feed_and_a_replay_have_one_endpoint(tmp_path: Path) -> None:
+    """Several would be several places to be asked, with nothing to say which is for whom."""
+    for kind in ("feed", "replay"):
+        text = f'{MINIMAL}\n[[output]]\nkind = "{kind}"\nbind = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"]\n'
+        [problem] = problems(tmp_path, text)
+        assert problem.startswith(f'output[1]: bind: kind = "{kind}" has one endpoint')
+
+
+def test_outputs_are_numbered_without_those_that_only_answer(tmp_path: Path) -> None:
+    """`Header.output` counts what changes go through; a relay needs one of them."""
+    replay = '[[output]]\nkind = "replay"\nbind = "tcp://127.0.0.1:5570"\n'
+    before, _, after = MINIMAL.partition("[[output]]")
+    config = load(written(tmp_path, f"{before}{replay}[[output]]{after}"))
+    assert [one.kind for one in config.lanes] == ["pub"]
+    assert [one.kind for one in config.replays] == ["replay"]
+    [problem] = problems(tmp_path, before + replay)
+    assert problem.startswith('output: one of kind "replay" alone sends nothing; add one of kind')

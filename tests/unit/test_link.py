@@ -39,11 +39,13 @@ class Relay:
         self._socket.send_multipart([self.peer, *frames])
 
     def close(self) -> None:
+        """Gone."""
         self._socket.close()
 
 
 @pytest.fixture
 def relay() -> Iterator[Relay]:
+    """One to link to."""
     made = Relay()
     yield made
     made.close()

@@ -24,6 +24,7 @@ MESSAGE = [b"t/", b"h" * 10, b"c" * 10, b"b" * 78]  # 100 bytes
 def serving(
     limits: Limits | None = None, **handlers: Callable[[dict[str, Any], Sending], None]
 ) -> Iterator[Router]:
+    """A router with these handlers, on a free port."""
     with Router(["tcp://127.0.0.1:*"], STREAM, handlers, limits) as router:
         yield router
 
@@ -39,6 +40,7 @@ def answers(link: Link, until: Callable[[Answer], bool]) -> list[Answer]:
 
 
 def ends(answer: Answer) -> bool:
+    """Whether the exchange is over with it."""
     return answer.kind in ("done", "refused")
 
 

@@ -270,7 +270,7 @@ class OutputConfig(Choice, Sockets):
             yield f'bind: kind = "{self.kind}" has one endpoint, these are {len(self.bind)}; keep one of them'
         for name in sorted(self.model_fields_set):
             if self.kind == "replay" and name not in {"kind", "bind", *_REPLAY_ONLY}:
-                yield f'{name}: does not go with kind = "replay", which serves each output as that is set; leave it out'
+                yield f'{name}: does not go with kind = "replay", which has none; leave it out'
             elif self.kind != "replay" and name in _REPLAY_ONLY:
                 yield f'{name}: goes with kind = "replay"; leave it out'
             elif name == "ring_bytes" and self.kind not in ("pub", "feed"):

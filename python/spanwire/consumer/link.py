@@ -122,7 +122,7 @@ class Link:
         ):
             self.socket.setsockopt(option, value)
         # A new connection is a new peer to the relay: what was open on the one before is lost.
-        self._monitor = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor: zmq.Socket[bytes] = self.socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
         try:
             self.socket.connect(endpoint)
         except zmq.ZMQError as error:

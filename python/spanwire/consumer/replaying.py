@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -23,7 +24,23 @@ _PASSING = ("busy", "tooMany", "stopping")
 _MOST = {"rate": 2**32 - 1, "limit": 2**64 - 1}
 
 
-def replay(
+@dataclass(frozen=True)
+class Wanted:
+    """What is to be replayed."""
+
+    topics: list[str]
+    """Beginnings of topics; none takes all."""
+    after: Timestamp
+    until: Timestamp | None
+    """None: what the relay has read by then."""
+    output: int
+    rate: int
+    """Changes a second; 0: no limit."""
+    limit: int
+    """Changes; 0: no limit."""
+
+
+def replay(  # noqa: PLR0913 - what a user may say of a replay
     endpoint: str,
     topics: str | Sequence[str] = (),
     after: Timestamp | str = "",
@@ -49,46 +66,35 @@ def replay(
     raises RetentionExpired where the stream does not keep the range any more, and RefusedError for what
     the relay refuses otherwise. ConfigError: an endpoint, timestamp or number that cannot be one.
     """
-    return Replay(
-        Link(endpoint),
+    wanted = Wanted(
         [topics] if isinstance(topics, str) else list(topics),
         _timestamp("after", after),
         None if until is None else _timestamp("until", until),
-        output=output,
-        rate=_bound("rate", rate),
-        limit=_bound("limit", limit),
-        patience=patience,
+        output,
+        _bound("rate", rate),
+        _bound("limit", limit),
     )
+    return Replay(Link(endpoint), wanted, patience)
 
 
 class Replay:
     """A replay that runs. Iterable once, sync or asyncio; a context manager."""
 
-    def __init__(
-        self,
-        link: Link,
-        topics: list[str],
-        after: Timestamp,
-        until: Timestamp | None,
-        *,
-        output: int,
-        rate: int,
-        limit: int,
-        patience: float,
-    ) -> None:
+    def __init__(self, link: Link, wanted: Wanted, patience: float) -> None:
         """See `replay`."""
         self._link = link
-        self._topics, self._until, self._output = topics, until, output
-        self._rate, self._limit, self._patience = rate, limit, patience
-        self._after = after
+        self._wanted = wanted
+        self._patience = patience
+        self._after = wanted.after
         self._windows: dict[tuple[bytes, str], Window] = {}
         self._ready: deque[Change] = deque()
         self._to_grant = 0
         self._exchange: int | None = None
         self._ask_at = 0.0
-        self._unserved_since = time.monotonic()
+        self._why = ""
+        self._unserved_since: float | None = time.monotonic()
         self._over = False
-        self.position = after
+        self.position = wanted.after
         """All changes up to here have come from the relay; iteration may be behind it."""
         self.changes = 0
         """Changes that were handed over."""
@@ -142,7 +148,7 @@ class Replay:
             return None
         change = self._ready.popleft()
         self.changes += 1
-        if self._limit and self.changes >= self._limit:
+        if self._wanted.limit and self.changes >= self._wanted.limit:
             self.close()
         elif not self._ready and self._exchange is not None:
             self._link.grant(self._exchange, self._to_grant)
@@ -151,24 +157,24 @@ class Replay:
 
     def _turn(self) -> None:
         """Ask where nothing is asked, and take what has come; never waits."""
-        now = time.monotonic()
+        now, wanted = time.monotonic(), self._wanted
         if self._exchange in self._link.look_around(now):
-            self._again(now, "the connection broke")
+            self._again(now)
         if self._exchange is None and now >= self._ask_at:
             self._exchange = self._link.ask(
                 "replay",
-                topics=self._topics,
+                topics=wanted.topics,
                 after=self._after,
-                until=self._until,
-                output=self._output,
-                rate=self._rate,
-                limit=self._limit and self._limit - self.changes,
+                until=wanted.until,
+                output=wanted.output,
+                rate=wanted.rate,
+                limit=wanted.limit and wanted.limit - self.changes,
             )
-        if self._unserved_since and now - self._unserved_since > self._patience:
+        if self._unserved_since is not None and now - self._unserved_since > self._patience:
             self.close()
             raise RefusedError(
-                f"{self._link.endpoint}: no relay has answered for {self._patience:.0f} s; is an output of "
-                'kind "replay" bound there?',
+                f"{self._link.endpoint}: no relay has served this for {self._patience:.0f} s"
+                + (f" ({self._why})" if self._why else '; is an output of kind "replay" bound there?'),
                 reason="busy",
                 endpoint=self._link.endpoint,
             )
@@ -178,7 +184,8 @@ class Replay:
                 return
 
     def _take(self, answer: Answer, now: float) -> None:
-        self._unserved_since = 0.0
+        if answer.kind != "refused":
+            self._unserved_since = None
         if answer.frames is not None:
             message = Message.decode(answer.frames)
             fresh = []
@@ -204,7 +211,8 @@ class Replay:
     def _refused(self, answer: Answer, now: float) -> None:
         reason, text = answer.fields["reason"], answer.fields["text"]
         if reason in _PASSING:
-            self._again(now, text)
+            self._why = text
+            self._again(now)
             return
         self.close()
         if reason == "gone":
@@ -217,12 +225,13 @@ class Replay:
             )
         raise RefusedError(f"{self._link.endpoint}: {text}", reason=reason, endpoint=self._link.endpoint)
 
-    def _again(self, now: float, why: str) -> None:
+    def _again(self, now: float) -> None:
         """Ask again from the last position, a little later. What comes twice is dropped."""
         self._exchange = None
         self._to_grant = 0
         self._ask_at = now + _AGAIN_S
-        self._unserved_since = self._unserved_since or now
+        if self._unserved_since is None:
+            self._unserved_since = now
 
 
 async def _readable(socket: zmq.Socket[bytes], timeout: float) -> None:

@@ -127,7 +127,7 @@ def wanted_of(live: Live, request: dict[str, Any]) -> Wanted:
     newest = max(Timestamp.now(), live.newest() or Timestamp.now())
     if after is None:
         raise Refusal("malformed", "a replay needs after, a timestamp")
-    until = until or live.newest() or newest
+    until = until or max(after, live.newest() or after)
     ahead = Timestamp(newest.seconds + _FUTURE_S, newest.nanos)
     for name, value in (("after", after), ("until", until)):
         if value > ahead:
@@ -162,7 +162,7 @@ def may_exist(topic: str, config: Config, lane: OutputConfig) -> bool:
 
 
 def _lane(live: Live, request: dict[str, Any]) -> OutputConfig:
-    lanes, number = live.config.lanes, request["output"]
+    lanes, number = live.config.lanes, int(request["output"])
     if number >= len(lanes):
         raise Refusal(
             "unknownOutput", f"there is no output {number}; they are numbered 0 to {len(lanes) - 1}"

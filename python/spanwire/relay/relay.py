@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import structlog
 
@@ -23,6 +23,9 @@ from spanwire.store import open_store
 
 _STUCK_S = 10.0
 """An output that has taken nothing for so long, with something to take, is a problem."""
+
+_CORE_KINDS: dict[str, Literal["pub", "push", "feed"]] = {"pub": "pub", "push": "push", "feed": "feed"}
+"""What an output is to the core, by its kind."""
 
 _log = structlog.get_logger("spanwire.relay")
 
@@ -229,7 +232,7 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
     source = config.source
     outputs = [
         Output(
-            one.kind,
+            _CORE_KINDS[one.kind],
             one.bind,
             values=one.values,
             on_full=None if one.kind == "feed" else one.on_full,
@@ -251,7 +254,6 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             "tick_ms": source.tick_ms,
             "max_record_bytes": source.max_record_bytes,
         },
-        replay_endpoints=replay_endpoints,
     )
 
 

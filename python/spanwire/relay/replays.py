@@ -87,6 +87,9 @@ class Replays:
 
     def ask(self, wanted: Wanted, sending: Sending) -> None:
         """Have it served, soon or when its turn comes. Never waits. Refusal "busy" when too many wait."""
+        if wanted.range.until <= wanted.range.after:
+            sending.done(wanted.range.after)
+            return
         with self._changed:
             self._queue = deque(job for job in self._queue if job.drop_who_left())
             for job in self._queue:

@@ -51,7 +51,7 @@ class Exchange:
 
     @property
     def has_credit(self) -> bool:
-        """Whether a message may be sent. The last one may go past the credit: it can be larger than a window."""
+        """Whether a message may be sent. The last one may go past it: one can be larger than a window."""
         return self.sent < self.credit
 
 

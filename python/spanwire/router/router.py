@@ -55,7 +55,7 @@ class Router:
         handlers: Mapping[str, Handler],
         limits: Limits | None = None,
     ) -> None:
-        """Bind. SocketError when a port is in use. `handlers`: by kind of request; may be added to until start."""
+        """Bind. SocketError when a port is in use. `handlers`: by kind of request; `handle` adds more."""
         self.changed = threading.Condition()
         self._stream, self._limits = stream, limits
         self._handlers = dict(handlers)
@@ -69,7 +69,7 @@ class Router:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
-        self._socket = zmq.Context.instance().socket(zmq.ROUTER)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, _LINGER_MS),
             (zmq.SNDHWM, _HIGH_WATER_MARK),
@@ -215,7 +215,8 @@ class Router:
         """Send what the suppliers have, as far as there is credit, each a message in turn."""
         with self.changed:
             supplies = list(self._supplies.items())
-        for exchange, (sending, messages, held) in supplies:
+        for exchange, (sending, messages, left) in supplies:
+            held = left
             try:
                 for _ in range(_AT_ONCE):
                     message = next(messages, None) if held is None else held

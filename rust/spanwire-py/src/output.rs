@@ -46,6 +46,7 @@ impl Output {
         options.take("ring_bytes", &mut output.ring_bytes)?;
         options.take("connections", &mut output.connections)?;
         options.take_time("silence_ms", 1, &mut output.silence)?;
+        options.take_some("number", &mut output.number)?;
         options.take("high_water_mark", &mut output.high_water_mark)?;
         options.take_time("linger_ms", 1, &mut output.linger)?;
         options.take_time("keepalive_s", 1_000, &mut output.keepalive)?;
@@ -89,6 +90,20 @@ impl<'py> Options<'py> {
             raise(self.py, &Error::Config { setting: name, what: format!("{number} is out of range") })
         })?;
         Ok(())
+    }
+
+    /// The same where there need not be one.
+    pub fn take_some<T: TryFrom<i64> + Default>(
+        &mut self,
+        name: &'static str,
+        setting: &mut Option<T>,
+    ) -> PyResult<()> {
+        if self.given.contains_key(name) {
+            self.take(name, setting.insert(T::default()))
+        } else {
+            self.known.push(name);
+            Ok(())
+        }
     }
 
     /// The same for a time, given in units of so many milliseconds.

@@ -50,6 +50,9 @@ pub struct OutputSettings {
     /// What happens when a queue is full. Of a ring: when the ring is; with `Block` its sender waits for its
     /// one reader, with `Detach` the oldest messages make room.
     pub on_full: OnFull,
+    /// The number that its headers tell; `None`: its place among the outputs. A replay stands for an output
+    /// of another pipeline.
+    pub number: Option<u16>,
     /// How much memory messages may hold that stay for who missed them; 0 keeps none.
     pub ring_bytes: usize,
     /// A queue is full at this many bytes. It passes the bound by one message at the most.
@@ -81,6 +84,7 @@ impl OutputSettings {
             kind,
             bind,
             on_full,
+            number: None,
             ring_bytes,
             queue_bytes: 32 << 20,
             queue_messages: 10_000,

@@ -117,6 +117,7 @@ impl Pipeline {
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
+            let index = lane.output.number.unwrap_or(index);
             let endpoints = Arc::new(OnceLock::new());
             let senders = lane.output.senders();
             let identity = Identity {

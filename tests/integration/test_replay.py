@@ -1,0 +1,295 @@
+"""Replay from Spanner: what was sent comes again, change by change, and the live flow does not notice."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zmq
+from integration.relays import Listener, eventually
+from integration.test_relay_simulator import FORMS, reading
+
+from spanwire import replay
+from spanwire._core import Change, Message, Timestamp
+from spanwire.config import Config, parse
+from spanwire.consumer.link import Answer, Link
+from spanwire.errors import RefusedError, RetentionExpired
+from spanwire.relay import Relay
+from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+
+WAIT_MS = 20_000
+
+
+def settings(
+    simulator: Simulator, folder: Path, outputs: list[dict[str, Any]] | None = None, **replays: Any
+) -> Config:
+    """A relay of the simulator's stream with these outputs, and one to replay from."""
+    config = simulator.config
+    outputs = outputs or [{"kind": "pub", "bind": "tcp://127.0.0.1:*"}]
+    return parse(
+        {
+            "source": {
+                "project": config.project,
+                "instance": config.instance,
+                "database": config.database,
+                "stream": config.stream,
+                "emulator_host": simulator.address,
+                "heartbeat_ms": 100,
+                "connect_timeout_s": 30,
+            },
+            "store": {"path": str(folder / "progress.db"), "interval_ms": 100},
+            "output": [*outputs, {"kind": "replay", "bind": "tcp://127.0.0.1:*", **replays}],
+        }
+    )
+
+
+@pytest.fixture(params=FORMS, ids="-".join)
+def churning(request: pytest.FixtureRequest) -> Iterator[Simulator]:
+    """Splits, merges, moves, values cut at arbitrary places."""
+    dialect, mode = request.param
+    config = SimulatorConfig(
+        dialect=dialect, mode=mode, partitions=4, churn=60, chop=3, chunk_bytes=500, seed=7
+    )
+    with Simulator(config) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def simulator() -> Iterator[Simulator]:
+    """A plain stream."""
+    with Simulator(SimulatorConfig(partitions=3, seed=3)) as one:
+        yield one
+
+
+def caught_up(relay: Relay, listener: Listener, simulator: Simulator) -> None:
+    """Wait until all that was committed has come, and the relay knows that it is complete up to there."""
+    listener.wait_for(simulator.changes)
+    newest = max(change.commit_timestamp for change in listener.changes)
+    eventually(lambda: Timestamp.parse(relay.status()["watermark"]) >= newest, 30)
+
+
+def between(changes: list[Change], after: Timestamp, until: Timestamp) -> list[str]:
+    """The canonical changes of a range."""
+    return sorted(one.canonical() for one in changes if after < one.commit_timestamp <= until)
+
+
+def test_a_replay_equals_the_original_while_the_live_flow_goes_on(
+    churning: Simulator, tmp_path: Path
+) -> None:
+    """Any range, cut anywhere: the same changes once each, per row in order; live changes come as ever."""
+    with Relay(settings(churning, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 4)
+        churning.workload(WorkloadConfig(changes=600))
+        caught_up(relay, listener, churning)
+        original = list(listener.changes)
+        stamps = sorted(one.commit_timestamp for one in original)
+        after, until = stamps[len(stamps) // 5], stamps[-len(stamps) // 5]
+        churning.workload(WorkloadConfig(changes=100))
+        with replay(relay.endpoints[1][0], after=after, until=until) as replayed:
+            again = []
+            for change in replayed:
+                again.append(change)
+                if len(again) == 20:
+                    churning.workload(WorkloadConfig(changes=100))
+        assert replayed.position == until
+        assert sorted(one.canonical() for one in again) == between(original, after, until)
+        assert len(again) > 100
+        newest: dict[tuple[str, str], Any] = {}
+        for one in again:
+            row = (one.table, str(sorted(one.keys.items())))
+            assert row not in newest or newest[row] < one.version
+            newest[row] = one.version
+        listener.wait_for(churning.changes)
+        assert sorted(one.canonical() for one in listener.changes) == sorted(churning.committed())
+        assert relay.status()["replay"][0]["replays"]["served"] == 1
+
+
+def test_topics_output_limit_and_asyncio(simulator: Simulator, tmp_path: Path) -> None:
+    """A replay has the topics, choice and values of the output it names; a limit is exact."""
+    outputs = [
+        {"kind": "pub", "bind": "tcp://127.0.0.1:*"},
+        {
+            "kind": "push",
+            "bind": "tcp://127.0.0.1:*",
+            "values": "json",
+            "mod_types": ["INSERT"],
+            "topic": "x/{table}/",
+        },
+    ]
+    with Relay(settings(simulator, tmp_path, outputs)) as relay:
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=300))
+            with Listener(relay.endpoints[1][0], pull=True):
+                caught_up(relay, listener, simulator)
+        endpoint = relay.endpoints[2][0]
+        table = listener.changes[0].table
+        topic = listener.changes[0].topic
+
+        async def all_of_one_topic() -> list[Change]:
+            return [change async for change in replay(endpoint, topic, after=began)]
+
+        found = asyncio.run(all_of_one_topic())
+        assert sorted(one.canonical() for one in found) == sorted(
+            one.canonical() for one in listener.changes if one.topic == topic
+        )
+        inserts = list(replay(endpoint, f"x/{table}/", after=began, output=1))
+        assert sorted(one.canonical() for one in inserts) == sorted(
+            one.canonical() for one in listener.changes if one.table == table and one.mod_type == "INSERT"
+        )
+        assert len(list(replay(endpoint, after=began, limit=7))) == 7
+        assert len(list(replay(endpoint, after=began, limit=3, rate=1000))) == 3
+
+
+@pytest.mark.parametrize(
+    ("asked", "reason"),
+    [
+        ({"output": 9}, "unknownOutput"),
+        ({"topics": ["other/"]}, "unknownTopic"),
+        ({"after": Timestamp(32_000_000_000)}, "future"),
+        ({"until": Timestamp(32_000_000_000)}, "future"),
+        ({"until": Timestamp(5)}, "malformed"),
+        ({"after": None}, "malformed"),
+        ({"stream": b"o" * 16}, "otherStream"),
+        ({"kind": "repair", "topics": ["a/"], "partition": b"p" * 16}, "gone"),
+        ({"kind": "repair", "topics": []}, "malformed"),
+        ({"kind": "repair", "topics": ["a/"], "partition": b"p" * 16, "first": 2, "last": 1}, "malformed"),
+        ({"kind": "repair", "topics": ["a/"], "partition": b"p" * 16, "last": 2**64 - 1}, "tooLarge"),
+        ({"kind": "repair", "topics": ["a/"], "partition": b"p" * 16, "output": 7}, "unknownOutput"),
+        ({"kind": "heads", "output": 7}, "unknownOutput"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "-".join(map(str, value)),
+)
+def test_what_makes_no_sense_is_refused_with_its_reason(
+    simulator_relay: Relay, asked: dict[str, Any], reason: str
+) -> None:
+    """Typed, to that peer, counted; the relay stays well."""
+    kind = asked.pop("kind", "replay")
+    fields = {"after": Timestamp.now()} if kind == "replay" else {}
+    with Link(simulator_relay.endpoints[1][0]) as link:
+        link.ask(kind, **{**fields, **asked})
+        last = ending(link)
+        assert (last.kind, last.fields["reason"]) == ("refused", reason)
+    assert simulator_relay.problems() == []
+    assert simulator_relay.status()["replay"][0]["refused"][reason] >= 1
+
+
+@pytest.fixture(scope="module")
+def simulator_relay(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Relay]:
+    """A relay that has begun to read."""
+    with (
+        Simulator(SimulatorConfig(partitions=2)) as one,
+        Relay(settings(one, tmp_path_factory.mktemp("relay"))) as relay,
+    ):
+        reading(relay, 2)
+        yield relay
+
+
+def ending(link: Link) -> Answer:
+    """The answer that ends what was asked."""
+    while True:
+        assert link.socket.poll(WAIT_MS)
+        for answer in link.take():
+            if answer.kind in ("done", "refused"):
+                return answer
+
+
+def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
+    """With the oldest timestamp that can still be had; never silence."""
+    with pytest.raises(RetentionExpired) as caught:
+        list(replay(simulator_relay.endpoints[1][0], after=Timestamp(1_000)))
+    oldest = caught.value.fields["lost_to"]
+    assert Timestamp(1_000) < oldest < Timestamp.now()
+    assert list(replay(simulator_relay.endpoints[1][0], after=Timestamp.now(), until=None)) == []
+
+
+def test_an_unknown_topic_is_an_error_of_the_library() -> None:
+    """RefusedError with the reason, in one line; so is a relay that is not there."""
+    with pytest.raises(RefusedError) as caught:
+        list(replay("tcp://127.0.0.1:9", after=Timestamp(1), patience=0.2))
+    assert caught.value.fields["reason"] == "busy"
+    assert 'kind "replay"' in str(caught.value)
+
+
+def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_path: Path) -> None:
+    """A repair brings the very bytes that were published, in order; what never was is gone."""
+    with Relay(settings(simulator, tmp_path)) as relay:
+        socket = zmq.Context.instance().socket(zmq.SUB)
+        socket.linger, socket.rcvhwm = 0, 0
+        socket.subscribe(b"")
+        socket.connect(relay.endpoints[0][0])
+        with Listener(relay.endpoints[0][0]) as listener:
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=400))
+            listener.wait_for(simulator.changes)
+        sent: dict[tuple[bytes, int, str], list[list[bytes]]] = {}
+        count = 0
+        while count < simulator.changes:
+            assert socket.poll(WAIT_MS)
+            message = Message.decode(frames := socket.recv_multipart())
+            if message.kind == "changes":
+                sent.setdefault((message.partition, message.epoch, message.topic), []).append(frames)
+                count += message.count
+        socket.close()
+        incarnation = relay.status()["incarnation"]
+        with Link(relay.endpoints[1][0], window_bytes=10_000) as link:
+            for (partition, epoch, topic), messages in sent.items():
+                for last, kind in ((len(messages) - 1, "done"), (len(messages), "refused")):
+                    one = link.ask(
+                        "repair",
+                        topics=[topic],
+                        partition=partition,
+                        epoch=epoch,
+                        first=0,
+                        last=last,
+                        incarnation=incarnation,
+                    )
+                    found: list[list[bytes]] = []
+                    while link.open:
+                        assert link.socket.poll(WAIT_MS)
+                        for answer in link.take():
+                            if answer.frames is not None:
+                                found.append(answer.frames)
+                                link.grant(one, answer.size)
+                            else:
+                                assert answer.kind == kind
+                    assert kind == "refused" or found == messages
+
+
+def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """One place only: who gives no credit holds it for a while; who waits is served when it is free."""
+    with Relay(settings(simulator, tmp_path, max_replays=1, queued_replays=1)) as relay:
+        endpoint = relay.endpoints[1][0]
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=2000))
+            caught_up(relay, listener, simulator)
+        with Link(endpoint, window_bytes=1) as stalled, Link(endpoint, window_bytes=1) as other:
+            stalled.ask("replay", after=began)
+            eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 1, 20)
+            other.ask("replay", after=began, limit=5)
+            eventually(lambda: relay.status()["replay"][0]["replays"]["queued"] == 1, 20)
+            with Link(endpoint) as third:
+                third.ask("replay", after=began, limit=6)
+                assert ending(third).fields["reason"] == "busy"
+            for id in stalled.open:
+                stalled.cancel(id)
+            eventually(lambda: relay.status()["replay"][0]["replays"]["queued"] == 0, 20)
+            assert any(answer.kind == "message" for answer in until_message(other))
+        assert len(list(replay(endpoint, after=began))) == simulator.changes
+
+
+def until_message(link: Link) -> list[Answer]:
+    """All answers up to the first message."""
+    found: list[Answer] = []
+    while not any(one.kind == "message" for one in found):
+        assert link.socket.poll(WAIT_MS)
+        found += link.take()
+    return found
