@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from chaos.plan import plan
-from chaos.run import OUTPUTS, Run
+from chaos.run import Run
 
 from spanwire.history import FAULTS
 from spanwire.history.sent import SENT_FAULTS
@@ -21,7 +21,7 @@ def violations(verdict: dict[str, Any]) -> list[str]:
     """What is wrong with a run, in words; nothing where all is well."""
     found = [f"{verdict[fault]} {fault}" for fault in FAULTS if verdict[fault]]
     found += [f"{verdict['sent'][fault]} sent {fault}" for fault in SENT_FAULTS if verdict["sent"].get(fault)]
-    return found + verdict["problems"]
+    return [*found, *verdict["problems"]]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error("--relays: one relay keeps a stream until a store can be shared; write 1")
     with tempfile.TemporaryDirectory(prefix="spanwire-chaos-") as folder:
         where = options.history or Path(folder)
-        verdict = Run(plan(options.seed, options.seconds, OUTPUTS), where).verdict()
+        verdict = Run(plan(options.seed, options.seconds), where).verdict()
         found = violations(verdict)
         if found and options.history is None:
             where = Path(tempfile.gettempdir()) / f"spanwire-chaos-seed-{options.seed}"

@@ -9,7 +9,6 @@ consumer that is killed goes on exactly there. Says {"ready": true} once it has 
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
 import sqlite3
@@ -21,7 +20,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from chaos import mutants
+from chaos.planted import VARIABLE
+from chaos.planted_consumer import MUTANTS
 
 from spanwire._core import Change, Timestamp
 from spanwire.consumer import Subscriber
@@ -89,17 +89,6 @@ def export(file: str, history: Path) -> None:
         out.writelines(f"{line}\n" for line in ledger.lines())
 
 
-def _start(asked: Asked, cursor: str | None) -> dict[str, object]:
-    """How a subscriber of this version is told where to go on."""
-    if "start" not in inspect.signature(Subscriber.__init__).parameters:
-        return {}
-    return {"kind": asked.kind, "replay": asked.replay, "start": cursor or asked.start, "order": asked.order}
-
-
-def _cursor(subscriber: Subscriber, asked: Asked) -> str:
-    return str(getattr(subscriber, "cursor", asked.start))
-
-
 class _Consumer:
     def __init__(self, asked: Asked) -> None:
         self._ledger = Ledger(asked.file)
@@ -116,7 +105,10 @@ class _Consumer:
             asked.topics,
             on_gap=lambda gap: self._gaps.append(Announced.of(gap).line()),
             receive_high_water_mark=asked.high_water_mark,
-            **_start(asked, self._ledger.cursor),
+            kind=asked.kind,
+            replay=asked.replay,
+            start=self._ledger.cursor or asked.start,
+            order=asked.order,
         )
         threading.Thread(target=self._listen, daemon=True).start()
 
@@ -145,7 +137,7 @@ class _Consumer:
             self._told = watermark
             lines.append(Watermark(str(watermark)).line())
         if lines:
-            self._ledger.write(lines, _cursor(self._subscriber, self._asked))
+            self._ledger.write(lines, self._subscriber.cursor.encode())
 
     def _listen(self) -> None:
         for line in sys.stdin:
@@ -160,7 +152,8 @@ def _say(answer: dict[str, object]) -> None:
 
 def main(asked: str) -> None:
     """Consume as asked."""
-    mutants.plant(os.environ.get(mutants.VARIABLE, ""))
+    if mutant := MUTANTS.get(os.environ.get(VARIABLE, "")):
+        mutant.plant()
     _Consumer(Asked(**json.loads(asked))).run()
 
 

@@ -78,10 +78,10 @@ class Plan:
         return max(1, round(self.rate * self.seconds))
 
 
-def plan(seed: int, seconds: float, kinds: tuple[Kind, ...] = ("pub", "feed")) -> Plan:
+def plan(seed: int, seconds: float) -> Plan:
     """What this seed does in so many seconds."""
     rng = random.Random(f"chaos/{seed}")
-    consumers = tuple(_consumers(rng, seconds, kinds))
+    consumers = tuple(_consumers(rng, seconds))
     return Plan(
         seed=seed,
         seconds=seconds,
@@ -109,13 +109,11 @@ def _point(rng: random.Random) -> tuple[str, int] | None:
     return None if rng.random() < 0.2 else (rng.choice(POINTS), rng.choice((1, 1, 2, 3, 5)))
 
 
-def _consumers(rng: random.Random, seconds: float, kinds: tuple[Kind, ...]) -> Iterator[ConsumerPlan]:
+def _consumers(rng: random.Random, seconds: float) -> Iterator[ConsumerPlan]:
     asked: list[tuple[Kind, Order]] = [("pub", "key"), ("pub", "transaction"), ("feed", "key")]
     for kind, order in asked:
-        if kind in kinds:
-            mark = rng.choice((2, 20, 1000))
-            yield ConsumerPlan(f"{kind}-{order}", kind, order, high_water_mark=mark)
-    late = rng.choice([one for one in asked if one[0] in kinds])
+        yield ConsumerPlan(f"{kind}-{order}", kind, order, high_water_mark=rng.choice((2, 20, 1000)))
+    late = rng.choice(asked)
     # It joins while much goes on, and all of a topic lies behind it.
     yield ConsumerPlan("late", *late, begins_s=seconds * rng.uniform(0.3, 0.8))
 

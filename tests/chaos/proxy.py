@@ -106,7 +106,12 @@ class Way:
 
     def silence(self, *directions: Direction) -> None:
         """Let nothing through in these directions any more; connections stay open."""
-        self._network.call(lambda: [self._open[one].clear() for one in directions] and None)
+
+        def change() -> None:
+            for one in directions:
+                self._open[one].clear()
+
+        self._network.call(change)
 
     def slow(self, delay_s: float) -> None:
         """So long for each piece of data."""

@@ -8,14 +8,17 @@ from __future__ import annotations
 import os
 import sys
 
-from chaos import mutants, points
+from chaos import points
+from chaos.planted import VARIABLE
+from chaos.planted_relay import MUTANTS
 
 from spanwire.cli import main as spanwire
 
 
 def main(config: str, point: str = "", hit: str = "1") -> None:
     """Run it until it is stopped, or dies."""
-    mutants.plant(os.environ.get(mutants.VARIABLE, ""))
+    if mutant := MUTANTS.get(os.environ.get(VARIABLE, "")):
+        mutant.plant()
     if point:
         points.arm(point, int(hit))
     sys.argv = ["spanwire", "run", config, "--json"]

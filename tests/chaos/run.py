@@ -17,18 +17,18 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from chaos.consumer import Asked, export
-from chaos.mutants import VARIABLE
 from chaos.plan import Blow, ConsumerPlan, Plan
+from chaos.planted import VARIABLE
 from chaos.processes import Process
 from chaos.proxy import Network, Way
 from chaos.tap import Tap
 
 from spanwire._core import Timestamp
-from spanwire.config.models import Sockets
 from spanwire.consumer.replaying import replay
 from spanwire.errors import SpanwireError
 from spanwire.history import FAULTS, Comparison, compare, compare_sent
@@ -40,8 +40,8 @@ _LOOK_S = 0.02
 _RESTART_S = 0.1
 _START_S = 60.0
 RELAY = "relay-1"
-_KINDS = get_args(Sockets.model_fields["kind"].annotation)
-OUTPUTS = tuple(kind for kind in ("pub", "feed", "replay") if kind in _KINDS)
+OUTPUTS = ("pub", "feed", "replay")
+"""The relay's, in the order of its configuration."""
 
 
 @dataclass
@@ -82,11 +82,12 @@ class _Consumer:
 class Run:
     """A plan carried out in a folder. `mutant`: the bug that is planted."""
 
-    def __init__(self, plan: Plan, folder: Path, mutant: str = "") -> None:
+    def __init__(self, plan: Plan, folder: Path, mutant: str = "", settle_s: float = SETTLE_S) -> None:
         self._plan = plan
         self._folder = folder
         self._work_folder = folder / "work"
         """Logs, stores, ledgers."""
+        self._settle_s = settle_s
         self._environment = {"PYTHONPATH": _python_path(), VARIABLE: mutant}
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._count = itertools.count()
@@ -122,11 +123,11 @@ class Run:
         stack.enter_context(Tap(tapped.endpoint, self._folder / f"sent-{RELAY}.jsonl"))
         self._start_relay()
         self._until(lambda: bool(self._relay.endpoints), _START_S, "the relay starts")
-        for one in self._plan.consumers:
-            replay = self._way("replay" if "replay" in OUTPUTS else "pub")
-            consumer = _Consumer(one, self._work_folder / f"{one.name}.db", self._way(one.kind), replay)
-            self._consumers[one.name] = consumer
-            if not one.begins_s:
+        for asked in self._plan.consumers:
+            file = self._work_folder / f"{asked.name}.db"
+            consumer = _Consumer(asked, file, self._way(asked.kind), self._way("replay"))
+            self._consumers[asked.name] = consumer
+            if not asked.begins_s:
                 self._start_consumer(consumer)
         first = [one for one in self._consumers.values() if not one.plan.begins_s]
         self._until(lambda: all(one.ready for one in first), _START_S, "the consumers join")
@@ -142,12 +143,10 @@ class Run:
 
     def _replay(self) -> None:
         """Read everything once more: it equals the original."""
-        if "replay" not in OUTPUTS:
-            return
         with (self._folder / "delivered-replay.jsonl").open("w", encoding="utf-8", newline="\n") as out:
             out.write(f"{HistoryConsumer(after=self._begin).line()}\n")
             endpoint = self._way("replay").endpoint
-            for change in replay(endpoint, after=self._begin, until=self._last, patience=SETTLE_S):
+            for change in replay(endpoint, after=self._begin, until=self._last, patience=self._settle_s):
                 out.write(f"{change.canonical()}\n")
 
     def _start_simulator(self) -> Process:
@@ -226,10 +225,10 @@ class Run:
         wanted = {"changes": plan.changes, "rate": plan.rate, "max_mods": plan.max_mods}
         self._simulator.tell({"run": wanted})
         for blow in plan.blows:
-            self._after(blow.at_s, lambda blow=blow: self._strike(blow))
+            self._after(blow.at_s, partial(self._strike, blow))
         for one in self._consumers.values():
             if one.plan.begins_s:
-                self._after(one.plan.begins_s, lambda one=one: self._start_consumer(one))
+                self._after(one.plan.begins_s, partial(self._start_consumer, one))
         committed: list[str] = []
 
         def committing() -> bool:
@@ -244,7 +243,7 @@ class Run:
         waiting = self._consumers.values()
         self._until(
             lambda: all(one.done for one in waiting),
-            SETTLE_S,
+            self._settle_s,
             "everything arrives",
             lambda: ", ".join(f"{one.plan.name} is at {one.watermark}" for one in waiting if not one.done),
         )
@@ -376,8 +375,7 @@ def _output(plan: Plan, kind: str) -> str:
     lines = [f'[[output]]\nkind = "{kind}"\nbind = "tcp://127.0.0.1:*"\n']
     if kind != "replay":
         lines += [f'values = "{plan.values}"\nhigh_water_mark = {plan.high_water_mark}\n']
-        lines += [f"batch_changes = {plan.batch_changes}\n"]
-        lines += [f"ring_bytes = {plan.ring_bytes}\n"] if "replay" in OUTPUTS else []
+        lines += [f"batch_changes = {plan.batch_changes}\nring_bytes = {plan.ring_bytes}\n"]
     return "".join(lines)
 
 

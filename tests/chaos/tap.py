@@ -18,11 +18,10 @@ class Tap:
 
     def __init__(self, endpoint: str, history: Path) -> None:
         self._history = history
-        self._socket = zmq.Context.instance().socket(zmq.SUB)
-        self._socket.linger = 0
-        self._socket.rcvhwm = 0
-        self._socket.reconnect_ivl = 20
-        self._socket.subscribe(b"")
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.SUB)
+        for option, value in ((zmq.LINGER, 0), (zmq.RCVHWM, 0), (zmq.RECONNECT_IVL, 20)):
+            self._socket.setsockopt(option, value)
+        self._socket.setsockopt(zmq.SUBSCRIBE, b"")
         self._socket.connect(endpoint)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._listen, name="tap", daemon=True)
