@@ -92,8 +92,9 @@ wheel: .venv/.installed ## Build the wheel into dist/
 schema: ## Regenerate the Rust code of envelope.capnp (needs the capnp program)
 	rust/spanwire-core/src/envelope/regenerate
 
-golden: ## Freeze messages that are not frozen yet: after envelope.capnp has grown
+golden: build ## Freeze messages and cursors that are not frozen yet: after envelope.capnp has grown
 	SPANWIRE_WRITE_GOLDEN=1 cargo test -p spanwire-core --locked --quiet --test golden
+	SPANWIRE_WRITE_GOLDEN=1 $(BIN)/python -m pytest -q tests/property/test_cursor.py
 
 clean: ## Remove what was built
 	cargo clean

@@ -11,7 +11,7 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Replay, Subscriber, Worker, replay
+from spanwire.consumer import Replay, Snapshot, Subscriber, Worker, replay, snapshot
 
 __all__ = [
     "Change",
@@ -20,6 +20,7 @@ __all__ = [
     "Pipeline",
     "RecordVersion",
     "Replay",
+    "Snapshot",
     "Subscriber",
     "Timestamp",
     "Untyped",
@@ -27,4 +28,5 @@ __all__ = [
     "__version__",
     "errors",
     "replay",
+    "snapshot",
 ]

@@ -123,8 +123,8 @@ class Pipeline:
         stream_id: bytes | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in ticks.
-        `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, for ticks to
+        tell. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property
@@ -146,6 +146,12 @@ class Pipeline:
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
         over under an earlier epoch."""
+    def table(
+        self, table: str, columns: Sequence[tuple[str, bool, int]], *, part: str, at: Timestamp
+    ) -> TableRows:
+        """Open a read of a part of a table, for a snapshot. `columns`: (name, is_primary_key,
+        ordinal_position) of what the query selects, in its order, at least one. `part`: names the part among
+        all of the table. `at`: the rows are as they were then."""
     def ring(self, output: int) -> Ring:
         """What an output keeps of what it has handed over. ConfigError where that is nothing; IndexError."""
     def tell(self, output: int) -> None:
@@ -160,6 +166,27 @@ class Pipeline:
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None: ...
+
+@final
+class TableRows:
+    """The rows of one part of a table, on their way into messages of kind "snapshot": a row goes out as its
+    insert would, by each output's own topics, choice and values, under the version (at, "", part, the row's
+    number in the part). One thread at a time pushes."""
+
+    @property
+    def partition(self) -> bytes:
+        """What its messages name as their partition: 16 bytes."""
+    def push(self, messages: Sequence[bytes]) -> int:
+        """Take messages of the query, in order; how many rows of them go out. Blocks while an output with
+        on_full="block" is full. After an error it takes nothing more."""
+    def resume(self) -> bytes | None:
+        """After the stream broke: the token behind which the same query goes on, None where there is none.
+        What was sent of what comes then is not sent again."""
+    def restart(self) -> None:
+        """The query is asked anew: all its rows come again, and are sent again."""
+    def finish(self) -> int:
+        """All rows have come: hand over what is open. How many messages they went out in. CorruptError where
+        a row is half read."""
 
 @final
 class Ring:

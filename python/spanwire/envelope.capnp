@@ -186,7 +186,8 @@ struct Other {
 }
 
 struct Tick {
-  # Sent at least once a second on "{database}/{stream}/_tick/", behind the data of its sender.
+  # Sent at least once a second on "{database}/{stream}/_tick/", behind the data of its sender; and at once
+  # where a partition starts, ends, is released or passes a move of keys: before the next message of its sender.
   sender @0 :UInt16;               # which sender of this output, from 0
   senders @1 :UInt16;              # how many it has
   intervalMs @2 :UInt32;           # the next tick is due after this
@@ -194,7 +195,7 @@ struct Tick {
   partitions @4 :List(Partition);  # every live one, and in 32 ticks those that ended
   flows @5 :List(FlowHead);        # those of this sender that changed since the last tick, and each once in 16 ticks
   relays @6 :List(Relay);
-  complete @7 :Bool;               # it tells the head of every flow of its sender
+  complete @7 :Bool;               # it tells the head of every flow of its sender, of the partitions that it tells
   newest @8 :Timestamp;            # no change newer than this was sent before this tick; absent where none was
 
   struct Partition {

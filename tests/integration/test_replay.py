@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zmq
-from integration.relays import Listener, eventually
+from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator
+from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 
 from spanwire import replay
 from spanwire._core import Change, Message, Timestamp
-from spanwire.config import Config, parse
+from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
 from spanwire.relay import Relay
+from spanwire.relay.answering import stream_id
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 
 WAIT_MS = 20_000
@@ -198,6 +205,47 @@ def ending(link: Link) -> Answer:
                 return answer
 
 
+def test_a_replay_goes_on_with_another_relay(simulator: Simulator, tmp_path: Path) -> None:
+    """The relay ends in the middle of it: the next one at that endpoint serves the rest, each change once."""
+    config = settings(simulator, tmp_path)
+    port = free_port()
+    config.output[1].bind[:] = [f"tcp://127.0.0.1:{port}"]
+    with Relay(config) as relay, Listener(relay.endpoints[0][0]) as listener:
+        reading(relay, 3)
+        began = Timestamp.now()
+        for _ in range(5):
+            simulator.workload(WorkloadConfig(changes=100))
+            time.sleep(0.3)
+        caught_up(relay, listener, simulator)
+        original = between(listener.changes, began, until := Timestamp.parse(relay.status()["watermark"]))
+        replayed = replay(relay.endpoints[1][0], after=began, until=until, rate=300)
+        again = [next(replayed) for _ in range(100)]
+    with Relay(config):
+        again += list(replayed)
+    assert sorted(one.canonical() for one in again) == original
+    assert len(again) > 300
+
+
+def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) -> None:
+    """Whoever asks for heads hears a complete tick behind it, without waiting for the next one."""
+    config = settings(simulator, tmp_path)
+    with Relay(config) as relay, Link(relay.endpoints[1][0]) as link:
+        heard = zmq.Context.instance().socket(zmq.SUB)
+        heard.linger = 0
+        heard.subscribe(b"")
+        heard.connect(relay.endpoints[0][0])
+        assert heard.poll(WAIT_MS)
+        link.ask("heads", stream=stream_id(config.source.identity))
+        assert ending(link).kind == "done"
+        while True:
+            assert heard.poll(WAIT_MS)
+            message = Message.decode(heard.recv_multipart())
+            if message.kind == "tick" and message.tick()["complete"]:
+                break
+        assert message.tick()["relays"][0]["replay"] == relay.endpoints[1]
+        heard.close()
+
+
 def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
     """With the oldest timestamp that can still be had; never silence."""
     with pytest.raises(RetentionExpired) as caught:
@@ -218,10 +266,10 @@ def test_an_unknown_topic_is_an_error_of_the_library() -> None:
 def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_path: Path) -> None:
     """A repair brings the very bytes that were published, in order; what never was is gone."""
     with Relay(settings(simulator, tmp_path)) as relay:
-        socket = zmq.Context.instance().socket(zmq.SUB)
-        socket.linger, socket.rcvhwm = 0, 0
-        socket.subscribe(b"")
-        socket.connect(relay.endpoints[0][0])
+        heard = zmq.Context.instance().socket(zmq.SUB)
+        heard.linger, heard.rcvhwm = 0, 0
+        heard.subscribe(b"")
+        heard.connect(relay.endpoints[0][0])
         with Listener(relay.endpoints[0][0]) as listener:
             reading(relay, 3)
             simulator.workload(WorkloadConfig(changes=400))
@@ -229,12 +277,12 @@ def test_messages_are_found_again_by_their_numbers(simulator: Simulator, tmp_pat
         sent: dict[tuple[bytes, int, str], list[list[bytes]]] = {}
         count = 0
         while count < simulator.changes:
-            assert socket.poll(WAIT_MS)
-            message = Message.decode(frames := socket.recv_multipart())
+            assert heard.poll(WAIT_MS)
+            message = Message.decode(frames := heard.recv_multipart())
             if message.kind == "changes":
                 sent.setdefault((message.partition, message.epoch, message.topic), []).append(frames)
                 count += message.count
-        socket.close()
+        heard.close()
         incarnation = relay.status()["incarnation"]
         with Link(relay.endpoints[1][0], window_bytes=10_000) as link:
             for (partition, epoch, topic), messages in sent.items():
@@ -284,6 +332,56 @@ def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
             eventually(lambda: relay.status()["replay"][0]["replays"]["queued"] == 0, 20)
             assert any(answer.kind == "message" for answer in until_message(other))
         assert len(list(replay(endpoint, after=began))) == simulator.changes
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_replay_on_the_emulator_equals_the_original(
+    dialect: Dialect, churning_emulator: Emulator, tmp_path: Path
+) -> None:
+    """The same against Google's emulator, whose partitions live for seconds; by command."""
+    database = churning_emulator.database(dialect, [TABLE[dialect], STREAM])
+    config = tmp_path / "relay.toml"
+    config.write_text(
+        f"""
+        [source]
+        project = "{PROJECT}"
+        instance = "{INSTANCE}"
+        database = "{database.name}"
+        stream = "everything"
+        emulator_host = "{database.host}"
+        heartbeat_ms = 100
+        [store]
+        kind = "memory"
+        [[output]]
+        kind = "pub"
+        bind = "tcp://127.0.0.1:*"
+        [[output]]
+        kind = "replay"
+        bind = "tcp://127.0.0.1:{free_port()}"
+        """
+    )
+    with Relay(load(config)) as relay, Listener(relay.endpoints[0][0]) as listener:
+        began = Timestamp.now()
+        eventually(lambda: relay.stats()["heartbeats"] > 0, 30)
+        for first in range(0, 60, 20):
+            database.insert("items", ["k", "v"], [(key, "x") for key in range(first, first + 20)])
+            time.sleep(1)
+        listener.wait_for(60)
+        newest = max(one.commit_timestamp for one in listener.changes)
+        eventually(lambda: Timestamp.parse(relay.status()["watermark"]) >= newest, 30)
+        command = [sys.executable, "-c", "from spanwire.cli import main; main()", "replay", str(config)]
+        done = subprocess.run(
+            [*command, "--from", str(began), "--json"], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert sorted(done.stdout.splitlines()) == sorted(one.canonical() for one in listener.changes)
+        assert json.loads(done.stderr)["changes"] == 60
+    database.drop()
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
 
 
 def until_message(link: Link) -> list[Answer]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import datetime
 import json
+import time
 from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from typing import Any, get_args
@@ -37,6 +38,7 @@ from spanwire.simulator import (
 from spanwire.simulator.records import Capture
 from spanwire.simulator.schema import Code, database_ddl
 from spanwire.simulator.values import rfc3339
+from spanwire.source.tables import watched_tables
 
 SCALARS: tuple[Code, ...] = (
     *("BOOL", "INT64", "FLOAT32", "FLOAT64", "NUMERIC", "STRING", "BYTES", "DATE", "TIMESTAMP", "JSON"),
@@ -257,6 +259,54 @@ def test_catalogues_agree(pair: Pair) -> None:
             both.append((rows, [(field.name, field.type_.code) for field in results.fields]))
         assert both[0] == both[1], lookup
     assert pair.simulated.client.exists()
+
+
+def test_tables_agree(pair: Pair) -> None:
+    """Rows at a timestamp, whole and in parts: of simulator, emulator and official client, also of the past."""
+    pair.commit(TRANSACTIONS[0])
+    pair.commit(TRANSACTIONS[1])
+    between = now()
+    time.sleep(0.05)
+    for transaction in TRANSACTIONS[2:]:
+        pair.commit(transaction)
+    quote = "`" if pair.simulator.config.dialect == "googlesql" else '"'
+    for table in TABLES:
+        columns = ", ".join(f"{quote}{column.name}{quote}" for column in table.columns)
+        name = ".".join(f"{quote}{part}{quote}" for part in table.name.split("."))
+        sql = f"SELECT {columns} FROM {name}"
+        for at in (between, now()):
+            moment = datetime.datetime.fromisoformat(at.replace("Z", "+00:00"))
+            both = []
+            for database in (pair.real, pair.simulated):
+                with database.client.snapshot(read_timestamp=moment) as snapshot:
+                    results = snapshot.execute_sql(sql)
+                    whole = sorted(map(repr, results))
+                    fields = [(field.name, field.type_) for field in results.fields]
+                batch = database.client.batch_snapshot(read_timestamp=moment)
+                parts = [
+                    repr(row)
+                    for part in batch.generate_query_batches(sql)
+                    for row in batch.process_query_batch(part)
+                ]
+                assert sorted(parts) == whole
+                both.append((whole, fields))
+            assert both[0] == both[1]
+            assert both[0][0] or at == between
+
+
+def test_a_stream_watches_the_same(pair: Pair) -> None:
+    """What a snapshot reads of each table is found alike in both catalogues."""
+    config = pair.simulator.config
+    found = []
+    for database in (pair.real, pair.simulated):
+
+        def look_up(sql: str, database: EmulatorDatabase = database) -> list[Any]:
+            with database.client.snapshot() as snapshot:
+                return list(snapshot.execute_sql(sql))
+
+        found.append(watched_tables(look_up, config.stream, config.dialect))
+    assert found[0] == found[1]
+    assert [table.name for table in found[0]] == ["sales.items", "types"]
 
 
 # ------------------------------------------------------------------ helpers

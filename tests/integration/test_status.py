@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 from integration.relays import Listener, Network, eventually
 from integration.test_relay_simulator import reading, settings
+from integration.test_replay import settings as with_replay
 from prometheus_client.parser import text_string_to_metric_families
 
 from spanwire.errors import SocketError
@@ -41,7 +42,7 @@ def simulator() -> Iterator[Simulator]:
 def test_metrics_are_those_documented_and_count(simulator: Simulator, tmp_path: Path) -> None:
     """docs/metrics.md lists every metric that is exposed and no other; the numbers are the relay's."""
     with (
-        Relay(settings(simulator, tmp_path)) as relay,
+        Relay(with_replay(simulator, tmp_path)) as relay,
         Listener(relay.endpoints[0][0]) as listener,
         StatusServer(relay, "127.0.0.1:0") as server,
     ):

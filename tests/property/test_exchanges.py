@@ -53,14 +53,20 @@ class Walk:
         )
         before = {key: one.credit for key, one in self.open.items()}
         events = self.exchanges.take(peer, frames, self.now)
-        if frames == [frame] and not any(
-            isinstance(one, Answer) and one.fields.get("reason") == "tooMany" and peer not in self.heard
-            for one in events
-        ):
+        if frames == [frame] and (peer in self.heard or self.there_is_room()):
             self.heard[peer] = self.now
         self.take(events, {peer})
         for key, one in self.open.items():
             assert one.credit >= before.get(key, 0), "credit fell"
+
+    def there_is_room(self) -> bool:
+        """Whether one more peer is taken; the idle one that was silent for longest makes room."""
+        idle = [peer for peer in self.heard if not any(key[0] == peer for key in self.open)]
+        if len(self.heard) < LIMITS.peers:
+            return True
+        if idle:
+            del self.heard[min(idle, key=lambda peer: self.heard[peer])]
+        return bool(idle)
 
     def send(self, peer: bytes) -> None:
         """Whoever serves sends, waits for credit, or ends."""
@@ -165,5 +171,7 @@ def test_each_kind_of_wrong_has_its_reason() -> None:
         assert answer(encode_request("replay", id)) == []
     assert answer(encode_request("replay", 8)) == [("refused", "tooMany")]
     for peer in (b"b", b"c"):
-        assert answer(encode_request("ping", 0), peer=peer) == [("pong", "")]
+        assert answer(encode_request("replay", 1), peer=peer) == []
     assert answer(encode_request("ping", 0), peer=b"d") == [("refused", "tooMany")]
+    assert answer(encode_request("cancel", 1), peer=b"c") == []
+    assert answer(encode_request("ping", 0), peer=b"d") == [("pong", "")]  # an idle peer makes room

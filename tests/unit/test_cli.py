@@ -18,7 +18,7 @@ from spanwire._core import Output, Pipeline
 from spanwire.cli.init import commented_config
 from spanwire.config import Config
 
-COMMANDS = ("run", "check", "init", "tail", "demo", "bench", "schema")
+COMMANDS = ("run", "check", "init", "tail", "replay", "demo", "bench", "schema")
 
 
 def spanwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -55,7 +55,8 @@ def test_help_names_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("run",), ("check",), ("init",), ("tail",), ("demo",), ("bench", "core"), ("schema",)]
+    "command",
+    [("run",), ("check",), ("init",), ("tail",), ("replay",), ("demo",), ("bench", "core"), ("schema",)],
 )
 def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
     """Every command explains itself and takes --json."""
@@ -216,3 +217,15 @@ def test_check_leaves_nothing_behind(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace('kind = "memory"', store))
     assert len(fails(spanwire("check", str(path)), 1)) == 1
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_replay_says_what_is_wrong_in_a_line(tmp_path: Path) -> None:
+    """A config without such an output, a timestamp that is none, a relay that is not there."""
+    config = str(write(tmp_path / "relay.toml"))
+    [line] = fails(spanwire("replay", config, "--from", "2026-01-01T00:00:00Z"), 2)
+    assert 'has no output to replay from; write [[output]] with kind = "replay"' in line
+    [line] = fails(spanwire("replay", "tcp://127.0.0.1:9", "--from", "yesterday"), 2)
+    assert line.startswith('spanwire: after: must be RFC 3339 in UTC, such as "')
+    since = ("--from", "2026-01-01T00:00:00Z", "--patience", "0.2")
+    [line] = fails(spanwire("replay", "tcp://127.0.0.1:9", *since), 1)
+    assert 'is an output of kind "replay" bound there?' in line

@@ -332,9 +332,9 @@ def test_a_value_is_never_printed_at_length() -> None:
             'output[1]: tables: does not go with kind = "replay", which has none',
         ),
         ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
-        ('kind = "push"\nmax_replays = 2', 'output[1]: max_replays: goes with kind = "replay"'),
+        ('kind = "push"\nmax_replays = 3', 'output[1]: max_replays: goes with kind = "replay"'),
         ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub" or "feed"'),
-        ('kind = "feed"\non_full = "block"', 'output[1]: on_full: does not go with kind = "feed"'),
+        ('kind = "feed"\non_full = "detach"', 'output[1]: on_full: does not go with kind = "feed"'),
     ],
 )
 def test_a_setting_of_another_kind_of_output_is_refused(tmp_path: Path, output: str, said: str) -> None:

@@ -166,7 +166,8 @@ def test_ticks_tell_flows_positions_and_ends(pipeline: Pipeline, listener: Liste
     flows, partitions = {}, []
     while not partitions or partitions[-1]["state"] != "ended":
         tick = listener.tick().tick()
-        flows |= {flow["topic"]: (flow["since"], flow["next"]) for flow in tick["flows"]}
+        assert tick["complete"], "every head is told, also of what rests"
+        flows = {flow["topic"]: (flow["since"], flow["next"]) for flow in tick["flows"]} | flows
         partitions += tick["partitions"]
     assert flows == {"shop/all/orders/": (0, 1), "shop/all/people/": (0, 1)}
     ended = partitions[-1]
@@ -177,7 +178,30 @@ def test_ticks_tell_flows_positions_and_ends(pipeline: Pipeline, listener: Liste
     assert len(ended["children"]) == 2
     while listener.tick().tick()["partitions"]:
         pass  # its end is told more than once, then no more
-    assert tick["relays"] == [{"incarnation": pipeline.incarnation, "endpoints": pipeline.endpoints[0]}]
+    assert tick["newest"] == ended["position"]
+    assert tick["relays"] == [
+        {"incarnation": pipeline.incarnation, "endpoints": pipeline.endpoints[0], "replay": []}
+    ]
+
+
+def test_ticks_tell_where_to_ask_and_come_when_asked_for() -> None:
+    """A tick that nobody would wait a second for: behind what was sent, with every head."""
+    output = Output("pub", ["tcp://127.0.0.1:*"])
+    with Pipeline("shop", "all", [output], replay_endpoints=["tcp://10.0.0.1:5557"]) as pipeline:
+        listener = Listener(pipeline.endpoints[0][0])
+        open_partition(pipeline).push([message(insert(1, 1))])
+        assert pipeline.drain(10)
+        pipeline.tell(0)
+        while not (tick := listener.tick().tick())["flows"]:
+            pass
+        assert tick["complete"]
+        assert tick["newest"] == Timestamp.parse(stamp(1))
+        assert [relay["replay"] for relay in tick["relays"]] == [["tcp://10.0.0.1:5557"]]
+        with pytest.raises(ConfigError, match="output: there is no output 1: there are 1"):
+            pipeline.tell(1)
+        listener.socket.close(0)
+    with pytest.raises(ClosedError):
+        pipeline.tell(0)
 
 
 def test_flows_are_numbered_without_holes(pipeline: Pipeline, listener: Listener) -> None:

@@ -105,26 +105,39 @@ def test_restart_forgets_what_is_held_and_the_pause(partition: Partition) -> Non
 
 
 def test_ticks_tell_moves(pipeline: Pipeline) -> None:
-    """With the partition that keys moved into. One that ends has no children: it lived beside them."""
+    """With the partition that keys moved into, and how many it has passed.
+
+    One that ends has no children: it lived beside them.
+    """
     socket = zmq.Context.instance().socket(zmq.SUB)
     socket.subscribe(b"")
     socket.connect(pipeline.endpoints[0][0])
     assert socket.poll(10_000), "no tick came"  # from now on none is missed
     partition = pipeline.partition("p", dialect="googlesql", mode="mutable", epoch=1, start=at(0))
     rows = [
+        change(1),
         partition_event(stamp(1), "p", sources=["q"], destinations=["r"]),
         partition_start(stamp(2), ["a"]),
+        change(2),
     ]
     assert partition.push([message(*rows, partition_end(stamp(3), "p"))]).paused
     assert partition.proceed().paused
     assert partition.proceed().end == at(3)
     partition.finish()
+    stages, told = [], 0
     while True:
         assert socket.poll(10_000), "no tick came"
-        found = Message.decode(socket.recv_multipart()).tick()["partitions"]
+        received = Message.decode(socket.recv_multipart())
+        if received.kind == "changes":
+            stages.append(received.stage)
+            assert told == received.stage, "its stage was told before"
+            continue
+        found = received.tick()["partitions"]
+        told = found[0]["stage"] if found else 0
         if found and found[0]["state"] == "ended":
             break
     socket.close(0)
+    assert stages == [0, 1], "a start record is no move"
     assert found[0]["moves"] == [{"at": at(1), "source": named("q"), "destination": named("p")}]
     assert found[0]["children"] == []
 

@@ -348,12 +348,12 @@ def test_postgresql_reads_in_any_spelling(sql: str) -> None:
 
 
 def test_what_it_does_not_do_is_refused_in_words(simulator: Simulator) -> None:
-    """Writes, other tables, other SQL and other databases have a clear answer."""
+    """Writes, unknown tables, other SQL and other databases have a clear answer."""
     database = simulated(simulator).client
     with database.snapshot() as snapshot, pytest.raises(exceptions.MethodNotImplemented, match="simulator"):
         list(snapshot.execute_sql("DELETE FROM accounts WHERE true"))
     with database.snapshot() as snapshot, pytest.raises(exceptions.NotFound, match="Table not found"):
-        list(snapshot.execute_sql("SELECT * FROM accounts"))
+        list(snapshot.execute_sql("SELECT * FROM nothing"))
     with (
         database.snapshot() as snapshot,
         pytest.raises(exceptions.MethodNotImplemented, match="takes no writes"),

@@ -21,6 +21,7 @@ from spanwire.cli.init import init
 from spanwire.cli.replay import replay
 from spanwire.cli.run import run
 from spanwire.cli.schema import schema
+from spanwire.cli.snapshot import snapshot
 from spanwire.cli.tail import tail
 from spanwire.errors import ConfigError, SpanwireError
 
@@ -31,7 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, check, init, tail, replay, demo, schema):
+for command in (run, check, init, tail, replay, snapshot, demo, schema):
     app.command()(command)
 app.add_typer(bench, name="bench")
 

@@ -13,6 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
+from spanwire import config as settings
+from spanwire.errors import ConfigError
+
 ConfigPath = Annotated[Path, typer.Argument(help="The config file; `spanwire init` writes one.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON lines in place of text.")]
 
@@ -39,3 +42,19 @@ def stopped_by_signals() -> Iterator[threading.Event]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def replay_endpoint(where: str) -> str:
+    """An endpoint as it is; of a config file, that of its first output of kind "replay"."""
+    if "://" in where:
+        return where
+    found = settings.load(Path(where)).replays
+    if not found:
+        raise ConfigError(
+            f'{where}: has no output to replay from; write [[output]] with kind = "replay" and '
+            'bind = "tcp://127.0.0.1:5570"'
+        )
+    [endpoint] = found[0].bind
+    if endpoint.endswith((":*", ":0")):
+        raise ConfigError(f"{where}: the port of {endpoint} is not known here; name the endpoint instead")
+    return endpoint.replace("://*:", "://127.0.0.1:").replace("://0.0.0.0:", "://127.0.0.1:")

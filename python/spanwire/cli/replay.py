@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from spanwire import config as settings
 from spanwire.cli.logs import set_up_logs
-from spanwire.cli.options import Json, print_json, stopped_by_signals
+from spanwire.cli.options import Json, print_json, replay_endpoint, stopped_by_signals
 from spanwire.consumer.replaying import Replay
 from spanwire.consumer.replaying import replay as begin
-from spanwire.errors import ConfigError
 
 _SHOWN_S = 0.5
 
@@ -51,7 +48,7 @@ def replay(
     With --json a last line on stderr says how many came, and up to where.
     """
     set_up_logs()
-    endpoint = _endpoint(where)
+    endpoint = replay_endpoint(where)
     with (
         stopped_by_signals() as stop,
         begin(
@@ -84,19 +81,3 @@ def _print(replayed: Replay, stopped: object, *, show: bool) -> None:
                     f"{replayed.changes:,} changes, {replayed.changes / (now - began):,.0f}/s, "
                     f"complete up to {replayed.position}"
                 )
-
-
-def _endpoint(where: str) -> str:
-    """An endpoint as it is; of a config file, that of its first output of kind "replay"."""
-    if "://" in where:
-        return where
-    found = settings.load(Path(where)).replays
-    if not found:
-        raise ConfigError(
-            f'{where}: has no output to replay from; write [[output]] with kind = "replay" and '
-            'bind = "tcp://127.0.0.1:5570"'
-        )
-    [endpoint] = found[0].bind
-    if endpoint.endswith((":*", ":0")):
-        raise ConfigError(f"{where}: the port of {endpoint} is not known here; name the endpoint instead")
-    return endpoint.replace("://*:", "://127.0.0.1:").replace("://0.0.0.0:", "://127.0.0.1:")

@@ -181,7 +181,7 @@ class StoreConfig(Section):
         return value
 
 
-_REPLAY_ONLY = ("max_replays", "queued_replays", "connections")
+_REPLAY_ONLY = ("max_replays", "queued_replays", "max_snapshots", "snapshot_readers", "data_boost")
 _ONE_ENDPOINT = ("feed", "replay")
 
 
@@ -206,7 +206,13 @@ class Sockets(Section):
     queued_replays: int = Field(default=16, ge=0, le=1_000)
     """Of "replay": re-reads that may wait for their turn; more are refused."""
     connections: int = Field(default=64, ge=1, le=10_000)
-    """Of "replay": peers at a time; more are refused."""
+    """Of "feed" and "replay": peers at a time; more are refused."""
+    max_snapshots: int = Field(default=1, ge=1, le=10)
+    """Of "replay": snapshots at a time; more are refused."""
+    snapshot_readers: int = Field(default=4, ge=1, le=64)
+    """Of "replay": parts of tables that a snapshot reads at a time."""
+    data_boost: bool = False
+    """Of "replay": snapshots are read with Spanner's Data Boost, on compute of its own, billed apart."""
     queue_bytes: int | None = Field(default=None, examples=[32 * MIB], ge=MIB, le=64 * 1024 * MIB)
     """Bound of a sender's queue in bytes."""
     queue_messages: int | None = Field(default=None, examples=[10_000], ge=1, le=10_000_000)
@@ -242,11 +248,20 @@ class Sockets(Section):
     @property
     def options(self) -> dict[str, int]:
         """The settings that are left to the core's defaults unless given."""
-        names = set(Sockets.model_fields) - {"kind", "bind", "values", "on_full", *_REPLAY_ONLY}
+        names = set(Sockets.model_fields) - {
+            "kind",
+            "bind",
+            "values",
+            "on_full",
+            "connections",
+            *_REPLAY_ONLY,
+        }
         given = self.model_dump(include=names, exclude_none=True)
         options = {name: int(value) for name, value in given.items()}
         if self.kind == "pub":
             options.setdefault("ring_bytes", 64 * MIB)
+        if self.kind == "feed":
+            options["connections"] = self.connections
         return options
 
     @property
@@ -268,11 +283,15 @@ class OutputConfig(Choice, Sockets):
         """Settings that say nothing for this kind of output."""
         if self.kind in _ONE_ENDPOINT and len(self.bind) > 1:
             yield f'bind: kind = "{self.kind}" has one endpoint, these are {len(self.bind)}; keep one of them'
-        for name in sorted(self.model_fields_set):
-            if self.kind == "replay" and name not in {"kind", "bind", *_REPLAY_ONLY}:
+        for name, field in OutputConfig.model_fields.items():
+            if name not in self.model_fields_set or getattr(self, name) == field.get_default():
+                continue  # a default that is written out changes nothing
+            if self.kind == "replay" and name not in {"kind", "bind", "connections", *_REPLAY_ONLY}:
                 yield f'{name}: does not go with kind = "replay", which has none; leave it out'
             elif self.kind != "replay" and name in _REPLAY_ONLY:
                 yield f'{name}: goes with kind = "replay"; leave it out'
+            elif name == "connections" and self.kind not in _ONE_ENDPOINT:
+                yield 'connections: goes with kind = "feed" or "replay"; leave it out'
             elif name == "ring_bytes" and self.kind not in ("pub", "feed"):
                 yield 'ring_bytes: goes with kind = "pub" or "feed"; leave it out'
             elif name == "on_full" and self.kind == "feed":

@@ -1,7 +1,8 @@
 """The consumer library: follows flows and ticks, drops duplicates, tells what is lost."""
 
 from spanwire.consumer.replaying import Replay, replay
+from spanwire.consumer.snapshotting import Snapshot, snapshot
 from spanwire.consumer.subscriber import Subscriber
 from spanwire.consumer.worker import Worker
 
-__all__ = ["Replay", "Subscriber", "Worker", "replay"]
+__all__ = ["Replay", "Snapshot", "Subscriber", "Worker", "replay", "snapshot"]

@@ -46,6 +46,10 @@ class Arrival(Protocol):
         """Its place in its flow."""
 
     @property
+    def stage(self) -> int:
+        """How many moves its partition had passed under this ownership."""
+
+    @property
     def first(self) -> RecordVersion | None:
         """The oldest change in it."""
 
@@ -78,6 +82,27 @@ class Told:
     state: Literal["live", "ended", "released"] = "live"
     parents: tuple[PartitionId, ...] = ()
     children: tuple[PartitionId, ...] = ()
+    stage: int = 0
+    """How many moves it has passed: messages of a later stage follow."""
+    moves: tuple[Move, ...] = ()
+    """Into it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Key ranges came from `source`: its changes up to `at` come before what follows."""
+
+    at: Timestamp
+    source: PartitionId
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A relay process that owns partitions of the stream."""
+
+    incarnation: int
+    replay: tuple[str, ...] = ()
+    """Where it answers requests."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +116,14 @@ class Tick:
     interval_ms: int
     partitions: tuple[Told, ...]
     heads: tuple[Head, ...]
+    complete: bool = False
+    """It tells the heads of all flows of its sender, not only of those that moved since the last one."""
+    newest: Timestamp | None = None
+    """No change that was sent before it is newer."""
+    generation: int = 0
+    """Of the membership."""
+    relays: tuple[Relay, ...] = ()
+    """Its members."""
 
     @classmethod
     def of(cls, header: Arrival, body: dict[str, Any]) -> Tick:
@@ -110,12 +143,20 @@ class Tick:
                     state=one["state"],
                     parents=tuple(one["parents"]),
                     children=tuple(one["children"]),
+                    stage=one.get("stage", 0),
+                    moves=tuple(Move(move["at"], move["source"]) for move in one["moves"]),
                 )
                 for one in body["partitions"]
             ),
             heads=tuple(
                 Head(one["topic"], one["partition"], one["epoch"], one["since"], one["next"], one["last"])
                 for one in body["flows"]
+            ),
+            complete=body.get("complete", False),
+            newest=body.get("newest"),
+            generation=body["membership_generation"],
+            relays=tuple(
+                Relay(relay["incarnation"], tuple(relay.get("replay", ()))) for relay in body["relays"]
             ),
         )
 

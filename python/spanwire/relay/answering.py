@@ -1,4 +1,4 @@
-"""What an output of kind "replay" answers: heads, repair and replay, each as its request asks."""
+"""What an output of kind "replay" answers: heads, repair, replay and snapshot, each as its request asks."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from spanwire.errors import ConfigError
 from spanwire.records import StreamIdentity
 from spanwire.relay.replays import Replays, Wanted, topics_of
 from spanwire.relay.rereading import Range
+from spanwire.relay.snapshots import Snapshots
 from spanwire.router import Handler, Limits, Refusal, Router, Sending
 
 _AT_ONCE = 16
@@ -43,8 +44,10 @@ class Answering:
     def __init__(self, config: Config, output: OutputConfig) -> None:
         """Bind. SocketError when the port is in use."""
         limits = Limits(peers=output.connections)
-        self._router = Router(output.bind, stream_id(config.source.identity), {}, limits)
+        stream = stream_id(config.source.identity)
+        self._router = Router(output.bind, stream, {}, limits)
         self._replays = Replays(config, at_once=output.max_replays, queued=output.queued_replays)
+        self._snapshots = Snapshots(config, output, stream)
         self._started = False
 
     @property
@@ -54,7 +57,7 @@ class Answering:
 
     def start(self, live: Live) -> None:
         """Begin to answer."""
-        for kind, handler in handlers(live, self._replays).items():
+        for kind, handler in handlers(live, self._replays, self._snapshots).items():
             self._router.handle(kind, handler)
         self._router.start()
 
@@ -62,10 +65,15 @@ class Answering:
         """End what is open, with a word to its peers."""
         self._router.close()
         self._replays.close()
+        self._snapshots.close()
 
     def stats(self) -> dict[str, Any]:
         """What peers did and what is being done for them: see docs/metrics.md."""
-        return {**self._router.stats(), "replays": self._replays.stats()}
+        return {
+            **self._router.stats(),
+            "replays": self._replays.stats(),
+            "snapshots": self._snapshots.stats(),
+        }
 
     def problem(self) -> str | None:
         """Why it does not answer any more."""
@@ -73,12 +81,15 @@ class Answering:
         return None if failure is None else f"output {self.endpoints[0]} failed: {failure}"
 
 
-def handlers(live: Live, replays: Replays) -> dict[str, Handler]:
+def handlers(live: Live, replays: Replays, snapshots: Snapshots) -> dict[str, Handler]:
     """Who serves which kind of request."""
     return {
         "heads": lambda request, sending: _heads(live, request, sending),
         "repair": lambda request, sending: _repair(live, request, sending),
         "replay": lambda request, sending: replays.ask(wanted_of(live, request), sending),
+        "snapshot": snapshots.handler(
+            lambda request: _lane(live, request), lambda topic, lane: may_exist(topic, live.config, lane)
+        ),
     }
 
 

@@ -15,7 +15,7 @@ from spanwire._core import Output, Pipeline, Timestamp
 from spanwire.config import Config, OutputConfig
 from spanwire.errors import ClosedError, SpanwireError, StoreError
 from spanwire.records import PartitionRecord, State
-from spanwire.relay.answering import Answering, Live
+from spanwire.relay.answering import Answering, Live, stream_id
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
@@ -254,6 +254,8 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             "tick_ms": source.tick_ms,
             "max_record_bytes": source.max_record_bytes,
         },
+        replay_endpoints=replay_endpoints,
+        stream_id=stream_id(source.identity),
     )
 
 

@@ -78,7 +78,7 @@ class Rereading:
         wanted, config = self._wanted, self._config
         tick = f"{config.source.database}/{config.source.stream}/_tick/".encode()
         with ExitStack() as opened:
-            pipeline = opened.enter_context(self._pipeline())
+            pipeline = opened.enter_context(ring_pipeline(config, wanted.output, wanted.batch_changes))
             taken = pipeline.ring(0).reader()
             store = MemoryStore(config.source.identity)
             roots = first_partitions(self._connection, wanted.after, self._stop, self._asking)
@@ -100,32 +100,34 @@ class Rereading:
                     return
                 keeper.turn(0)
 
-    def _pipeline(self) -> Pipeline:
-        """As the relay's, with the one output that this stands for."""
-        source, output = self._config.source, self._config.lanes[self._wanted.output]
-        options = output.batch_options | {"ring_bytes": _RING_BYTES, "number": self._wanted.output}
-        if self._wanted.batch_changes:
-            options["batch_changes"] = min(
-                self._wanted.batch_changes, options.get("batch_changes", MOST_CHANGES)
-            )
-        ring = Output(
-            "ring",
-            [],
-            values=output.values,
-            on_full="block",
-            topic=output.topic,
-            choice=output.choice(),
-            options=options,
-        )
-        return Pipeline(
-            source.database,
-            source.stream,
-            [ring],
-            topic=source.topic,
-            on_undecodable=source.on_undecodable,
-            on_misfit=source.on_misfit,
-            options={"io_threads": 1, "tick_ms": 1000, "max_record_bytes": source.max_record_bytes},
-        )
+
+def ring_pipeline(config: Config, output: int, batch_changes: int = 0) -> Pipeline:
+    """As the relay's, with one of its outputs: a ring that waits for its reader.
+
+    `batch_changes`: those that a message has at the most; 0: as the output's settings say.
+    """
+    source, lane = config.source, config.lanes[output]
+    options = lane.batch_options | {"ring_bytes": _RING_BYTES, "number": output}
+    if batch_changes:
+        options["batch_changes"] = min(batch_changes, options.get("batch_changes", MOST_CHANGES))
+    ring = Output(
+        "ring",
+        [],
+        values=lane.values,
+        on_full="block",
+        topic=lane.topic,
+        choice=lane.choice(),
+        options=options,
+    )
+    return Pipeline(
+        source.database,
+        source.stream,
+        [ring],
+        topic=source.topic,
+        on_undecodable=source.on_undecodable,
+        on_misfit=source.on_misfit,
+        options={"io_threads": 1, "tick_ms": 1000, "max_record_bytes": source.max_record_bytes},
+    )
 
 
 def _watermark(keeper: Keeper, wanted: Range) -> Timestamp:

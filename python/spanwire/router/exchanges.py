@@ -16,6 +16,20 @@ from spanwire._core import decode_request
 from spanwire.errors import FormatError
 
 MAX_REQUEST_BYTES = 64 << 10
+REASONS = (
+    *(
+        "malformed",
+        "unknownKind",
+        "unknownOutput",
+        "unknownTopic",
+        "gone",
+        "future",
+        "otherStream",
+        "tooMany",
+    ),
+    *("busy", "neverSent", "outOfOrder", "tooLarge", "failed", "stopping", "notMember"),
+)
+"""Of a refusal, as in Reply.Reason of envelope.capnp."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +37,7 @@ class Limits:
     """What peers may take of a relay."""
 
     peers: int = 64
-    """Connections at a time; more are refused."""
+    """Peers with something open at a time; more are refused."""
     exchanges_per_peer: int = 64
     """Exchanges that one peer may have open."""
     silence_s: float = 30.0
@@ -100,7 +114,7 @@ class Exchanges:
         self._peers: dict[bytes, _Peer] = {}
         self.refused: Counter[str] = Counter()
         """Refusals, by reason."""
-        self.begun: Counter[str] = Counter()
+        self.begun: Counter[str] = Counter(dict.fromkeys(kinds, 0))
         """Exchanges begun, by kind."""
 
     @property
@@ -126,7 +140,7 @@ class Exchanges:
             return [self._refuse(peer, 0, "malformed", str(error))]
         known = self._peers.get(peer)
         if known is None:
-            if len(self._peers) >= self._limits.peers:
+            if len(self._peers) >= self._limits.peers and not self._make_room():
                 text = f"{self._limits.peers} peers are connected, the most that are allowed here; try later"
                 return [self._refuse(peer, request["id"], "tooMany", text)]
             known = self._peers[peer] = _Peer(now)
@@ -165,6 +179,16 @@ class Exchanges:
                     text = f"no credit for {self._limits.credit_s:.0f} s; ask again from where you are"
                     events += self._break_off(peer, known, one.id, "busy", text)
         return events
+
+    def _make_room(self) -> bool:
+        """Forget who said nothing for longest of the peers that wait for nothing: they lose nothing by it.
+
+        Who comes again and again over new connections would otherwise keep all others out.
+        """
+        idle = [peer for peer, known in self._peers.items() if not known.exchanges]
+        if idle:
+            del self._peers[min(idle, key=lambda peer: self._peers[peer].heard_at)]
+        return bool(idle)
 
     def _obey(self, peer: bytes, known: _Peer, request: dict[str, Any]) -> list[Event]:
         kind, id = request["kind"], request["id"]

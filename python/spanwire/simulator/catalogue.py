@@ -6,7 +6,7 @@ over the tables below, with `=`, `!=` and `IN`; nothing more is asked by those w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from google.cloud.spanner_v1.types import ResultSetMetadata, StructType, Type, TypeCode
@@ -15,9 +15,12 @@ from google.protobuf import struct_pb2
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.protobuf import Tree
 from spanwire.simulator.queries import Token
+from spanwire.simulator.schema import Table
 from spanwire.simulator.status import Refused, invalid, not_found
 
 _ENDS = {"where", "order", "limit", "group"}
+_KINDS = {"all": TypeCode.BOOL, "ordinal_position": TypeCode.INT64}
+"""Columns that are no text in GoogleSQL."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,24 +49,18 @@ class Catalogue:
             "value_capture_type": config.capture,
         }
         dialect = "GOOGLE_STANDARD_SQL" if self._google else "POSTGRESQL"
-        tables = [
-            {
-                "table_catalog": "",
-                "table_schema": own or schema,
-                "table_name": name,
-                "table_type": "BASE TABLE",
-            }
-            for own, _, name in (table.name.rpartition(".") for table in config.tables)
-        ]
+        self._schema = schema
+        database = {"database_dialect": dialect, "version_retention_period": f"{config.version_retention_s}s"}
         self._tables: dict[str, list[dict[str, Tree]]] = {
             "database_options": [
                 {
                     "catalog_name": "",
                     "schema_name": schema,
-                    "option_name": "database_dialect",
+                    "option_name": name,
                     "option_type": kind,
-                    "option_value": dialect,
+                    "option_value": value,
                 }
+                for name, value in database.items()
             ],
             "change_streams": [{**stream, "all": True if self._google else "YES"}],
             "change_stream_options": [
@@ -72,11 +69,42 @@ class Catalogue:
             ],
             "change_stream_tables": [],
             "change_stream_columns": [],
-            "tables": [{**row} for row in tables],
         }
 
-    def answer(self, words: list[Token], parameters: Mapping[str, struct_pb2.Value]) -> Answer:
-        """The query's result; UNIMPLEMENTED, in words, for one that the simulator does not answer."""
+    def _with(self, tables: Iterable[Table]) -> dict[str, list[dict[str, Tree]]]:
+        """All schema tables, of a database with these tables."""
+        found: dict[str, list[dict[str, Tree]]] = {"tables": [], "columns": [], "index_columns": []}
+        for table in tables:
+            own, _, name = table.name.rpartition(".")
+            named: dict[str, Tree] = {
+                "table_catalog": "",
+                "table_schema": own or self._schema,
+                "table_name": name,
+            }
+            found["tables"].append({**named, "table_type": "BASE TABLE"})
+            found["columns"] += [
+                {**named, "column_name": column, "ordinal_position": str(place), "is_generated": "NEVER"}
+                for column, place in table.ordinals.items()
+            ]
+            found["index_columns"] += [
+                {
+                    **named,
+                    "index_name": "PRIMARY_KEY",
+                    "index_type": "PRIMARY_KEY",
+                    "column_name": column,
+                    "ordinal_position": str(place),
+                }
+                for place, column in enumerate(table.key_names, 1)
+            ]
+        return self._tables | found
+
+    def answer(
+        self, words: list[Token], parameters: Mapping[str, struct_pb2.Value], tables: Iterable[Table]
+    ) -> Answer:
+        """The query's result, in a database with these tables.
+
+        UNIMPLEMENTED, in words, for one that the simulator does not answer.
+        """
         texts = [text.lower() if kind in ("name", "quoted") else text for kind, text in words]
         if texts[:1] != ["select"]:
             raise unsupported()
@@ -86,14 +114,15 @@ class Catalogue:
         schema, table, after = _table(texts, place)
         if schema != "information_schema":
             raise not_found(f"Table not found: {table}")
-        if table not in self._tables:
+        schema_tables = self._with(tables)
+        if table not in schema_tables:
             raise not_found(f"Table not found: INFORMATION_SCHEMA.{table.upper()}")
-        rows = self._tables[table]
+        all_rows = rows = schema_tables[table]
         while after < len(words) and texts[after] not in _ENDS:
             after += 1  # an alias
         where, rest = _section(texts, after, "where")
         rows = [row for row in rows if _matches(row, words[where:rest], parameters)] if where else rows
-        return self._select(words[1 : place - 1], rows, self._tables[table])
+        return self._select(words[1 : place - 1], rows, all_rows)
 
     def _select(
         self, wanted: list[Token], rows: list[dict[str, Tree]], all_rows: list[dict[str, Tree]]
@@ -110,7 +139,9 @@ class Catalogue:
         for name in names:
             if all_rows and name not in all_rows[0]:
                 raise invalid(f"Unrecognized name: {name}")
-        kinds = {place: TypeCode.BOOL for place, name in enumerate(names) if name == "all" and self._google}
+        kinds = {place: _KINDS[name] for place, name in enumerate(names) if name in _KINDS}
+        if not self._google:
+            kinds = {place: kind for place, kind in kinds.items() if kind != TypeCode.BOOL}
         shown = [name.upper() for name in columns] if texts == ["*"] and self._google else columns
         return _answer(shown, [[row[name] for name in names] for row in rows], kinds)
 
@@ -126,7 +157,8 @@ def unsupported() -> Refused:
 
     return Refused(
         StatusCode.UNIMPLEMENTED,
-        "this is a simulator: it answers change-stream reads, look-ups in information_schema and SELECT 1",
+        "this is a simulator: it answers reads of change streams and of whole tables, look-ups in "
+        "information_schema and SELECT 1",
     )
 
 

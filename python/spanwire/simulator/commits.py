@@ -20,6 +20,7 @@ from spanwire.simulator.records import DataRecord
 from spanwire.simulator.rows import Change, Mutation, Rows
 from spanwire.simulator.schema import Table
 from spanwire.simulator.values import normalise
+from spanwire.simulator.versions import State, Versions
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,7 @@ class Commits:
         self._history = history
         self._tables = {table.name: table for table in config.tables}
         self._rows = Rows(config.tables, config.capture)
+        self._versions = Versions(lineage.created, config.versions)
         self._lock = threading.Lock()
         self._ids = random.Random(f"{config.seed}/transactions")  # noqa: S311
         self._churn = random.Random(f"{config.seed}/churn")  # noqa: S311
@@ -96,6 +98,7 @@ class Commits:
                 self._rows.undo()
                 raise
             at = self._clock.tick()
+            self._versions.rows(at, self._rows.before)
             # At one timestamp the records lie in the order of their transactions' ids.
             ids = sorted(self._id() for _ in transactions)
             turn = self._churn.randint(0, len(ids)) if self._churn_is_due else None
@@ -145,18 +148,23 @@ class Commits:
         """One more table, watched."""
         with self._lock:
             self._rows.create(table)
+            self._versions.table(self._clock.tick(), table.name, None)
             self._tables[table.name] = table
 
     def alter_table(self, table: Table) -> None:
         """A table's columns are these from now on."""
         with self._lock:
-            self._rows.alter(self._table(table.name), table)
+            before = self._table(table.name)
+            rows = dict(self._rows.of(table.name))
+            self._rows.alter(before, table)
+            self._versions.table(self._clock.tick(), table.name, (before, rows))
             self._tables[table.name] = table
 
     def drop_table(self, name: str) -> None:
         """A table goes."""
         with self._lock:
-            del self._tables[self._table(name).name]
+            self._versions.table(self._clock.tick(), name, (self._table(name), self._rows.of(name)))
+            del self._tables[name]
             self._rows.drop(name)
 
     # -------------------------------------------------------------- reading
@@ -165,6 +173,18 @@ class Commits:
     def created(self) -> int:
         """When the stream began: nothing earlier can be read."""
         return self.lineage.created
+
+    @property
+    def earliest_version(self) -> int:
+        """Tables cannot be read as they were before."""
+        with self._lock:
+            return self._versions.earliest
+
+    def past(self, at: int) -> State:
+        """All tables and their rows, as they were after all that was committed up to `at`."""
+        with self._lock:
+            now = {name: (table, self._rows.of(name)) for name, table in self._tables.items()}
+            return self._versions.past(at, now)
 
     def initial(self, at: int) -> list[bytes]:
         """The rows that answer the initial query from `at` on."""

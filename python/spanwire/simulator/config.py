@@ -61,6 +61,12 @@ class SimulatorConfig:
     """One in so many messages of a backlog carries a resume token, and what goes out live; 0: none."""
     streams_per_connection: int = 100
     readers_per_partition: int = 20
+    table_parts: int = 4
+    """Parts that a partitioned query of a table gets."""
+    version_retention_s: int = 3600
+    """How far back tables can be read, in seconds..."""
+    versions: int = 100_000
+    """...as long as no more row changes than that lie behind."""
     history: Path | None = None
     """Write the ground truth there as it is committed; else it is kept in memory."""
     faults: FaultScript = field(default_factory=FaultScript)
@@ -79,6 +85,9 @@ class SimulatorConfig:
             "resume_every": 0,
             "streams_per_connection": 1,
             "readers_per_partition": 1,
+            "table_parts": 1,
+            "version_retention_s": 0,
+            "versions": 0,
             "port": 0,
         }
         problems = [

@@ -61,7 +61,7 @@ class Rows:
     def __init__(self, tables: Iterable[Table], capture: Capture) -> None:
         self._rows: dict[str, dict[Key, Row]] = {table.name: {} for table in tables}
         self._capture = capture
-        self._before: list[tuple[dict[Key, Row], Key, Row | None]] = []
+        self._before: list[tuple[str, Key, Row | None]] = []
 
     def keys(self, name: str) -> list[Key]:
         """The keys of a table's rows, oldest first."""
@@ -92,13 +92,23 @@ class Rows:
                 for name, convert in how.items()
             }
 
+    def of(self, name: str) -> dict[Key, Row]:
+        """A table's rows, by key; not to be altered."""
+        return self._rows[name]
+
+    @property
+    def before(self) -> list[tuple[str, Key, Row | None]]:
+        """What was changed since `begin`: table, key, and the row as it was, None where it was not there."""
+        return self._before
+
     def begin(self) -> None:
         """A transaction starts."""
         self._before.clear()
 
     def undo(self) -> None:
         """The transaction failed."""
-        for rows, key, row in reversed(self._before):
+        for name, key, row in reversed(self._before):
+            rows = self._rows[name]
             if row is None:
                 rows.pop(key, None)
             else:
@@ -120,7 +130,7 @@ class Rows:
             raise ValueError(
                 f"{kind} into {table.name}: the row is {'not there' if before is None else 'there'}"
             )
-        self._before.append((rows, key, before))
+        self._before.append((table.name, key, before))
         if before is None:
             row = {name: values.get(name) for name in table.value_names}
             rows[key] = row

@@ -14,25 +14,32 @@ import grpc
 from google.cloud.spanner_v1.types import (
     BatchCreateSessionsRequest,
     BatchCreateSessionsResponse,
+    BeginTransactionRequest,
     CreateSessionRequest,
     DeleteSessionRequest,
     ExecuteSqlRequest,
     GetSessionRequest,
     ListSessionsRequest,
     ListSessionsResponse,
+    Partition,
+    PartitionQueryRequest,
+    PartitionResponse,
     ResultSet,
     Session,
+    Transaction,
 )
 from google.protobuf import empty_pb2, struct_pb2
 
 from spanwire.errors import SocketError
 from spanwire.simulator import protobuf
 from spanwire.simulator.admin import admin_methods
-from spanwire.simulator.catalogue import Answer, Catalogue
+from spanwire.simulator.catalogue import Answer, Catalogue, unsupported
 from spanwire.simulator.config import SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery, change_query, tokens
+from spanwire.simulator.schema import Table
 from spanwire.simulator.sessions import Sessions
-from spanwire.simulator.status import Refused, SessionLost
+from spanwire.simulator.status import Refused, SessionLost, invalid
+from spanwire.simulator.table_reading import TableReader
 
 _MAX_STREAMS = 10_000
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
@@ -43,6 +50,14 @@ class Reads(Protocol):
 
     def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
         """The query's messages."""
+
+    @property
+    def watched(self) -> list[Table]:
+        """The tables that there are now."""
+
+    @property
+    def tables(self) -> TableReader:
+        """What answers queries of tables."""
 
     def wake(self) -> None:
         """Let whoever sleeps look whether its client is still there."""
@@ -102,6 +117,12 @@ class Server:
                 self._execute_streaming, request_deserializer=sql
             ),
             f"{spanner}ExecuteSql": _unary(self._execute, sql),
+            f"{spanner}BeginTransaction": _unary(
+                self._begin, BeginTransactionRequest.pb(BeginTransactionRequest()).FromString
+            ),
+            f"{spanner}PartitionQuery": _unary(
+                self._partition, PartitionQueryRequest.pb(PartitionQueryRequest()).FromString
+            ),
             f"{spanner}CreateSession": _unary(self._create, CreateSessionRequest.deserialize),
             f"{spanner}BatchCreateSessions": _unary(self._batch, BatchCreateSessionsRequest.deserialize),
             f"{spanner}GetSession": _unary(self._get, GetSessionRequest.deserialize),
@@ -133,9 +154,26 @@ class Server:
         self._sessions.delete(request.name)
         return bytes(empty_pb2.Empty().SerializeToString())
 
+    def _begin(self, request: Any) -> bytes:
+        self._sessions.get(request.session)
+        name, at = self._reads.tables.begin(request.options)
+        seconds, nanos = divmod(at, 1_000_000_000)
+        return _bytes(Transaction, Transaction(id=name, read_timestamp={"seconds": seconds, "nanos": nanos}))
+
+    def _partition(self, request: Any) -> bytes:
+        self._sessions.get(request.session)
+        at = self._reads.tables.timestamp(request.transaction)
+        if at is None:
+            raise invalid("Partitioned queries need a read-only transaction.")
+        found = self._reads.tables.partition(tokens(request.sql), at)
+        answer = PartitionResponse(partitions=[Partition(partition_token=token) for token in found])
+        return _bytes(PartitionResponse, answer)
+
     def _execute(self, request: Any) -> bytes:
         """ExecuteSql: look-ups only; a stream cannot be read in one piece."""
         query = self._parsed(request)
+        if query is None:
+            raise unsupported()
         if isinstance(query, ChangeQuery):
             raise Refused(
                 grpc.StatusCode.INVALID_ARGUMENT,
@@ -153,6 +191,14 @@ class Server:
                 context.add_callback(self._reads.wake)
                 yield from self._reads.read(query, request.resume_token, context.is_active)
                 return
+            if query is None:
+                reads = self._reads.tables
+                at = reads.timestamp(request.transaction)
+                if at is None:
+                    _, at = reads.begin(request.transaction.single_use)
+                part, resume = request.partition_token, request.resume_token
+                yield from reads.read(tokens(request.sql), at, part, resume, context.is_active)
+                return
             rows = [protobuf.framed(protobuf.encode(value)) for row in query.rows for value in row]
             yield protobuf.message(rows, metadata=query.metadata)
         except SessionLost:
@@ -164,12 +210,22 @@ class Server:
             logging.getLogger(__name__).exception("the simulator failed")
             raise
 
-    def _parsed(self, request: Any) -> ChangeQuery | Answer:
+    def _parsed(self, request: Any) -> ChangeQuery | Answer | None:
+        """What is asked; None: rows of a table."""
         self._sessions.get(request.session)
         words = tokens(request.sql)
         parameters: dict[str, struct_pb2.Value] = dict(request.params.fields)
         query = change_query(words, parameters, self._config.dialect)
-        return query if query is not None else self._catalogue.answer(words, parameters)
+        if query is not None:
+            return query
+        names = [text.lower() for kind, text in words if kind in ("name", "quoted")]
+        if names[:1] == ["select"] and "from" in names and "information_schema" not in names:
+            return None
+        at = self._reads.tables.timestamp(request.transaction)
+        if at is None:
+            return self._catalogue.answer(words, parameters, self._reads.watched)
+        state = self._reads.tables.state(at)
+        return self._catalogue.answer(words, parameters, [table for table, _ in state.values()])
 
 
 class _Handlers(grpc.GenericRpcHandler):  # type: ignore[type-arg]

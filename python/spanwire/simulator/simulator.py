@@ -28,6 +28,7 @@ from spanwire.simulator.rows import Mutation
 from spanwire.simulator.schema import Table, database_ddl
 from spanwire.simulator.server import Server
 from spanwire.simulator.striking import Strikes
+from spanwire.simulator.table_reading import TableReader
 from spanwire.simulator.workload import Done, Workload, WorkloadConfig
 
 
@@ -52,6 +53,8 @@ class Simulator:
         lineage.repeats = self._strikes.repeats
         self._commits = Commits(self.config, lineage, clock, self._history)
         self._reader = StreamReader(self.config, self._commits)
+        self.tables = TableReader(self.config, self._commits)
+        """Reads of tables at a timestamp."""
         ready = self.config.ready_made
         self._ready_made = (
             None
@@ -78,7 +81,7 @@ class Simulator:
         if self._closed:
             return
         self._closed = True
-        self._reader.closed = True
+        self._reader.closed = self.tables.closed = True
         if self._ready_made is not None:
             self._ready_made.closed = True
         if self._server is not None:
@@ -164,6 +167,11 @@ class Simulator:
         """Statements that make a real database look like this one."""
         config, tables = self.config, self._commits.tables
         return database_ddl(tables, config.stream, config.capture, config.dialect, config.mode)
+
+    @property
+    def watched(self) -> list[Table]:
+        """The tables, all of which the stream watches, as they are now."""
+        return self._commits.tables
 
     @property
     def partitions(self) -> list[str]:

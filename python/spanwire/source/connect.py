@@ -136,6 +136,18 @@ class Connection:
             )
         return _DIALECTS[str(dialect)]
 
+    def call(self, method: str, request: Any) -> Any:
+        """One call of Spanner's API that only reads, over passing faults; others are raised as they are."""
+        metadata = [*self._headers(), routing_header.to_grpc_metadata((("session", request.session),))]
+        return getattr(self._api, method)(request=request, metadata=metadata, **self._patience())
+
+    def look_into(self, sql: str) -> list[Sequence[Any]]:
+        """The answer to a look-up in the database's schema, as it is now."""
+        try:
+            return self._rows(sql)
+        except Exception as error:
+            raise judge(error, self._doing) from error
+
     def metadata(self, session: str, channel: int, attempt: int = 1) -> Metadata:
         """The headers of a read, as the official client sends them for one."""
         sent = self._headers(channel, attempt)

@@ -101,6 +101,11 @@ def request_options(priority: str, tag: str) -> RequestOptions:
     return RequestOptions(priority=RequestOptions.Priority[f"PRIORITY_{priority.upper()}"], request_tag=tag)
 
 
+def quoted(name: str, dialect: Dialect) -> str:
+    """A name as an identifier, whatever is in it."""
+    return _googlesql_name(name) if dialect == "googlesql" else _postgresql_name(name)
+
+
 def _googlesql_name(name: str) -> str:
     r"""An identifier in backquotes; inside them a backslash escapes."""
     return "`" + name.replace("\\", "\\\\").replace("`", "\\`") + "`"

@@ -23,6 +23,8 @@ METHOD = "/google.spanner.v1.Spanner/ExecuteStreamingSql"
 class RawStream:
     """The answer to one request; iterate over it once. A context manager that cancels what is left.
 
+    `session`: the one of the request's transaction; of one that is for single use, the one that all share.
+
     `cancel` may be called from another thread; iteration then raises `grpc.RpcError`, code CANCELLED.
     """
 
@@ -33,8 +35,9 @@ class RawStream:
         attempt: int = 1,
         *,
         timeout_s: float | None = None,
+        session: str = "",
     ) -> None:
-        request.session = self.session = connection.session.name()
+        request.session = self.session = session or connection.session.name()
         self._pool = connection.pool
         self._lease = self._pool.acquire()
         try:

@@ -12,6 +12,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from spanwire.relay import Relay
+from spanwire.router import REASONS
 
 _CORE = {
     "pushes": ("spanwire_source_messages", "Messages taken from Spanner."),
@@ -79,6 +80,7 @@ class RelayCollector(Collector):
             yield _fill(CounterMetricFamily(metric, text, labels=["output", "endpoint"]), name, senders)
         for name, (metric, text) in _SENDER_GAUGES.items():
             yield _fill(GaugeMetricFamily(metric, text, labels=["output", "endpoint"]), name, senders)
+        yield from _requests(status["replay"])
 
 
 def _partitions(status: dict[str, Any]) -> Iterable[Metric]:
@@ -98,6 +100,34 @@ def _partitions(status: dict[str, Any]) -> Iterable[Metric]:
     if status["lag_seconds"] is not None:
         lag.add_metric([], status["lag_seconds"])
     yield lag
+
+
+def _requests(served: list[dict[str, Any]]) -> Iterable[Metric]:
+    """What peers asked of the outputs of kind "replay"."""
+    requests = CounterMetricFamily("spanwire_requests", "Requests taken.", labels=["endpoint", "kind"])
+    refused = CounterMetricFamily(
+        "spanwire_refused_requests", "Requests refused.", labels=["endpoint", "reason"]
+    )
+    replays = CounterMetricFamily("spanwire_replays", "Re-reads of Spanner that ended.", labels=["endpoint"])
+    snapshots = CounterMetricFamily("spanwire_snapshots", "Snapshots that ended.", labels=["endpoint"])
+    running = GaugeMetricFamily("spanwire_running_snapshots", "Snapshots that run.", labels=["endpoint"])
+    gauges = {
+        "peers": GaugeMetricFamily("spanwire_peers", "Peers that ask.", labels=["endpoint"]),
+        "running": GaugeMetricFamily("spanwire_running_replays", "Re-reads that run.", labels=["endpoint"]),
+        "queued": GaugeMetricFamily("spanwire_queued_replays", "Re-reads that wait.", labels=["endpoint"]),
+    }
+    for one in served:
+        [endpoint] = one["endpoints"]
+        for kind, count in one["begun"].items():
+            requests.add_metric([endpoint, kind], count)
+        for reason in REASONS:
+            refused.add_metric([endpoint, reason], one["refused"].get(reason, 0))
+        replays.add_metric([endpoint], one["replays"]["served"])
+        snapshots.add_metric([endpoint], one["snapshots"]["served"])
+        running.add_metric([endpoint], one["snapshots"]["running"])
+        for name, family in gauges.items():
+            family.add_metric([endpoint], (one | one["replays"])[name])
+    yield from (requests, refused, replays, snapshots, running, *gauges.values())
 
 
 def _fill(

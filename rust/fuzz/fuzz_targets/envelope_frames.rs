@@ -1,10 +1,10 @@
-//! A received header, columns, tick or dead letter, whatever its bytes: refused, or what was read is
-//! what another reader reads once it is written anew.
+//! A received header, columns, tick, dead letter, request or reply, whatever its bytes: refused, or what was
+//! read is what is read again once it is written anew.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use spanwire_core::envelope::{Columns, DeadLetter, Header, Tick, set_sent_at};
+use spanwire_core::envelope::{Columns, DeadLetter, Header, Reply, Request, Tick, set_sent_at};
 
 fuzz_target!(|frame: &[u8]| {
     let mut stamped = frame.to_vec();
@@ -20,6 +20,15 @@ fuzz_target!(|frame: &[u8]| {
     }
     if let Ok(letter) = DeadLetter::decode(frame) {
         assert_eq!(DeadLetter::decode(&letter.encode()).expect("it was written so"), letter);
+    }
+    if let Ok(request) = Request::decode(frame) {
+        // Many texts may lie in one place: written apart they can be more than a request may have.
+        if let Ok(again) = request.encode() {
+            assert_eq!(Request::decode(&again).expect("it was written so"), request);
+        }
+    }
+    if let Ok(reply) = Reply::decode(frame) {
+        assert_eq!(Reply::decode(&reply.encode()).expect("it was written so"), reply);
     }
     if let Ok(columns) = Columns::decode(frame) {
         let again = Columns::new(columns.table(), columns.columns().to_vec());

@@ -74,6 +74,15 @@ fn of(records: &[Vec<u8>]) -> Vec<u8> {
     message(&records.iter().map(|record| row(record)).collect::<Vec<_>>(), false, b"")
 }
 
+/// Stops those who flood, also when the test fails.
+struct Stopping<'a>(&'a AtomicBool);
+
+impl Drop for Stopping<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Sends many messages of its own until it is told to stop.
 fn flood(pipeline: &Pipeline, token: &str, stop: &AtomicBool) {
     let partition = open(pipeline, token);
@@ -95,6 +104,7 @@ fn a_partition_and_its_stage_are_told_before_its_messages_however_busy_the_sende
     let mut told: HashMap<[u8; 16], u32> = HashMap::new();
     let mut seen: HashMap<[u8; 16], HashSet<u32>> = HashMap::new();
     thread::scope(|scope| {
+        let stopping = Stopping(&stop);
         let floods: Vec<_> =
             ["a", "b"].map(|token| scope.spawn(|| flood(&pipeline, token, &stop))).into_iter().collect();
         let newcomer = scope.spawn(|| {
@@ -133,7 +143,7 @@ fn a_partition_and_its_stage_are_told_before_its_messages_however_busy_the_sende
                 }
             }
         }
-        stop.store(true, Ordering::Relaxed);
+        drop(stopping);
         newcomer.join().unwrap();
         floods.into_iter().for_each(|flood| flood.join().unwrap());
     });

@@ -21,6 +21,7 @@ mod partition;
 mod pipeline;
 mod records;
 mod ring;
+mod table_rows;
 mod timestamp;
 mod untyped;
 mod values;
@@ -50,6 +51,8 @@ mod _core {
     use crate::records::{RecordReader, reassemble};
     #[pymodule_export]
     use crate::ring::{Ring, RingReader};
+    #[pymodule_export]
+    use crate::table_rows::TableRows;
     #[pymodule_export]
     use crate::timestamp::Timestamp;
     #[pymodule_export]

@@ -44,9 +44,9 @@ impl Output {
         options.take("queue_bytes", &mut output.queue_bytes)?;
         options.take("queue_messages", &mut output.queue_messages)?;
         options.take("ring_bytes", &mut output.ring_bytes)?;
+        options.take_some("number", &mut output.number)?;
         options.take("connections", &mut output.connections)?;
         options.take_time("silence_ms", 1, &mut output.silence)?;
-        options.take_some("number", &mut output.number)?;
         options.take("high_water_mark", &mut output.high_water_mark)?;
         options.take_time("linger_ms", 1, &mut output.linger)?;
         options.take_time("keepalive_s", 1_000, &mut output.keepalive)?;

@@ -11,13 +11,15 @@ use pyo3::types::{PyDict, PyList};
 use spanwire_core::Error;
 use spanwire_core::envelope::Misfits;
 use spanwire_core::output::FeedStats;
-use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings};
+use spanwire_core::pipeline::{self, OnUndecodable, PartitionSettings, Settings, TableSettings};
+use spanwire_core::wire::TableColumn;
 
 use crate::errors::{OrRaise, detached, raise};
 use crate::output::{Options, Output};
 use crate::partition::Partition;
 use crate::records::shape;
 use crate::ring::Ring;
+use crate::table_rows::TableRows;
 use crate::timestamp::Timestamp;
 
 /// Bytes of PartialResultSet in, ZeroMQ messages out. Thread-safe; a context manager.
@@ -107,6 +109,26 @@ impl Pipeline {
         let shape = shape(py, dialect, mode)?;
         let settings = PartitionSettings { token, shape, epoch, start: start.0, resumed, parents };
         detached(py, || self.0.partition(settings)).map(Partition)
+    }
+
+    /// Open a read of a part of a table, for a snapshot. Columns are (name, is_primary_key, ordinal_position).
+    #[pyo3(signature = (table, columns, *, part, at))]
+    fn table(
+        &self,
+        table: String,
+        columns: Vec<(String, bool, i64)>,
+        part: String,
+        at: Timestamp,
+    ) -> PyResult<TableRows> {
+        if columns.is_empty() {
+            return Err(PyValueError::new_err(
+                "columns must name at least one: without any there are no rows",
+            ));
+        }
+        let column =
+            |(name, is_primary_key, ordinal_position)| TableColumn { name, is_primary_key, ordinal_position };
+        let columns = columns.into_iter().map(column).collect();
+        Ok(TableRows(self.0.table(TableSettings { table, part, columns, at: at.0 })))
     }
 
     /// What an output keeps of what it has handed over.

@@ -15,6 +15,8 @@ use super::settings::{Batch, Lane};
 /// What all flows of a partition say in their headers.
 #[derive(Debug, Clone)]
 pub struct Origin {
+    /// What their messages are: changes, or rows of a snapshot.
+    pub kind: Kind,
     /// The relay process.
     pub incarnation: u64,
     /// The partition.
@@ -70,13 +72,14 @@ pub struct Mods<I> {
     last: u32,
 }
 
-/// All mods of a record; none where it has none.
+/// All mods of a record, numbered from `first` on; none where it has none.
 pub fn all_mods<'m>(
     record: &DataChangeRecord<'m>,
+    first: u32,
 ) -> Option<Mods<impl Iterator<Item = (u32, Mod<'m>)> + Clone>> {
     let count = record.mods.len();
-    let last = u32::try_from(count.checked_sub(1)?).unwrap_or(u32::MAX);
-    Some(Mods { each: (0..).zip(record.mods.iter().copied()), count, first: 0, last })
+    let last = first.saturating_add(u32::try_from(count.checked_sub(1)?).unwrap_or(u32::MAX));
+    Some(Mods { each: (first..).zip(record.mods.iter().copied()), count, first, last })
 }
 
 /// Some mods of a record, each with its number in it; none where these are none.
@@ -143,13 +146,18 @@ impl Flow {
         })
     }
 
+    /// How many messages it has made.
+    pub fn messages(&self) -> u64 {
+        self.sequence
+    }
+
     /// Closes the open message, if there is one; counts values that did not fit their type.
     pub fn close(&mut self, origin: &Origin, lane: &Lane, misfits: &AtomicU64) -> Option<Message> {
         let Open { columns, first, last, received_at, .. } = self.open.take()?;
         let changes = self.body.count();
         misfits.fetch_add(self.body.misfits(), Ordering::Relaxed);
         let header = Header {
-            kind: Kind::Changes,
+            kind: origin.kind,
             values: lane.values,
             incarnation: origin.incarnation,
             output: self.output,

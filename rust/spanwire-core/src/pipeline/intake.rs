@@ -207,7 +207,7 @@ impl Intake {
         let mut failed = Vec::new();
         let mut sent = 0;
         for lane in 0..self.lanes.len() {
-            match self.write(lane, record, &columns, received) {
+            match self.write(lane, record, 0, &columns, received) {
                 Err(error @ (Error::Undecodable { .. } | Error::Misfit { .. })) => failed.push((lane, error)),
                 written => sent = sent.max(written?),
             }
@@ -223,19 +223,72 @@ impl Intake {
         Ok(())
     }
 
+    /// Takes rows of a snapshot: a record whose mods are numbered from `first` on. How many went out at the
+    /// most in an output. Rows that cannot be written are named in the dead letters, or stop it, as the
+    /// settings say.
+    pub fn rows(
+        &mut self,
+        record: &DataChangeRecord<'_>,
+        first: u32,
+        columns: &Arc<Columns>,
+        received: Received,
+    ) -> Result<u64> {
+        let mut sent = 0;
+        for lane in 0..self.lanes.len() {
+            let written = match self.write(lane, record, first, columns, received) {
+                Err(Error::Undecodable { .. } | Error::Misfit { .. }) => {
+                    self.row_by_row(lane, record, first, columns, received)?
+                }
+                written => written?,
+            };
+            sent = sent.max(written);
+        }
+        self.shared.counters.changes.fetch_add(sent, Ordering::Relaxed);
+        Ok(sent)
+    }
+
+    /// One row that cannot be written does not take others with it.
+    fn row_by_row(
+        &mut self,
+        lane: usize,
+        record: &DataChangeRecord<'_>,
+        first: u32,
+        columns: &Arc<Columns>,
+        received: Received,
+    ) -> Result<u64> {
+        let mut sent = 0;
+        for (number, row) in (first..).zip(record.mods.chunks(1)) {
+            let record = DataChangeRecord { mods: row, ..record.clone() };
+            match self.write(lane, &record, number, columns, received) {
+                Err(error @ (Error::Undecodable { .. } | Error::Misfit { .. })) => {
+                    self.dead_letter(lane, &error, &[], received)?;
+                }
+                written => sent += written?,
+            }
+        }
+        Ok(sent)
+    }
+
+    /// How many messages have been made.
+    pub fn messages(&self) -> u64 {
+        let letters = self.lanes.iter().flat_map(|lane| &lane.dead_letters);
+        self.lanes.iter().flat_map(LaneFlows::flows).chain(letters).map(Flow::messages).sum()
+    }
+
     /// Writes a record into the open message of its table in one output: how many mods of it.
     fn write(
         &mut self,
         lane: usize,
         record: &DataChangeRecord<'_>,
+        first: u32,
         columns: &Arc<Columns>,
         received: Received,
     ) -> Result<u64> {
         if self.shared.lanes[lane].choice.is_some() {
-            return self.write_chosen(lane, record, columns, received);
+            return self.write_chosen(lane, record, first, columns, received);
         }
         let Self { shared, origin, lanes, .. } = self;
-        let Some(mods) = all_mods(record) else { return Ok(0) };
+        let Some(mods) = all_mods(record, first) else { return Ok(0) };
         let flow = flow_of_table(shared, lane, &mut lanes[lane].by_table, &record.table_name);
         write_into(flow, shared, origin, lane, record, mods, columns, received)?;
         Ok(record.mods.len() as u64)
@@ -246,6 +299,7 @@ impl Intake {
         &mut self,
         lane: usize,
         record: &DataChangeRecord<'_>,
+        first: u32,
         columns: &Arc<Columns>,
         received: Received,
     ) -> Result<u64> {
@@ -260,7 +314,9 @@ impl Intake {
         let chooser = &mut choosing.chooser;
         let left_out = chooser.choose(choice, &planned.plan, record)?;
         for &bucket in chooser.buckets() {
-            let Some(mods) = some_mods(chooser.mods(record, bucket)) else { continue };
+            let mods = chooser.mods(record, bucket);
+            let mods = mods.map(|(number, each)| (first.saturating_add(number), each));
+            let Some(mods) = some_mods(mods) else { continue };
             let flow = match choice.buckets() {
                 None => flow_of_table(shared, lane, by_table, &record.table_name),
                 Some(buckets) => {

@@ -18,6 +18,7 @@ mod partition;
 mod serving;
 mod settings;
 mod shapes;
+mod table_rows;
 mod topic;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,6 +35,7 @@ pub use intake::Pushed;
 pub use owned::{Children, PartitionEvent, PartitionStart};
 pub use partition::{Partition, PartitionSettings, Resume};
 pub use settings::{Batch, Lane, MAX_BATCH_BYTES, OnUndecodable, Settings};
+pub use table_rows::{TableRows, TableSettings};
 pub use topic::DEFAULT as DEFAULT_TOPIC;
 
 use flow::Flow;
@@ -184,6 +186,11 @@ impl Pipeline {
     /// Opens a partition under an epoch.
     pub fn partition(&self, settings: PartitionSettings) -> Result<Arc<Partition>> {
         Partition::open(Arc::clone(&self.shared), settings)
+    }
+
+    /// Opens a read of a part of a table, for a snapshot.
+    pub fn table(&self, settings: TableSettings) -> TableRows {
+        TableRows::open(&self.shared, settings)
     }
 
     /// What was counted so far.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::change::Timestamp;
 use crate::dedup::Window;
-use crate::envelope::{Move, PartitionId, partition_hash};
+use crate::envelope::{Kind, Move, PartitionId, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Flush, Message, OnFull, Room};
 use crate::wire::{RecordReader, ResultSetReader, Shape};
@@ -87,7 +87,8 @@ pub struct Resume {
 impl Partition {
     pub(super) fn open(shared: Arc<Shared>, settings: PartitionSettings) -> Result<Arc<Self>> {
         let (id, epoch) = (partition_hash(&settings.token), settings.epoch);
-        let origin = Origin { incarnation: shared.incarnation, partition: id, epoch, stage: 0 };
+        let kind = Kind::Changes;
+        let origin = Origin { kind, incarnation: shared.incarnation, partition: id, epoch, stage: 0 };
         let window = if settings.resumed { Window::after(settings.start) } else { Window::default() };
         let state = State {
             reader: ResultSetReader::new(shared.settings.max_record_bytes),
@@ -392,7 +393,8 @@ impl Flush for Partition {
     }
 }
 
-fn now() -> Received {
+/// Now, on both clocks.
+pub(super) fn now() -> Received {
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Received { at: Instant::now(), unix_nanos: i64::try_from(unix.as_nanos()).unwrap_or(i64::MAX) }
 }

@@ -102,10 +102,15 @@ fn column(encoded: &[u8]) -> Result<Column> {
     }
     Ok(Column {
         name: name(encoded)?.into(),
-        column_type: Numbered::read(column_type.unwrap_or_default(), 0)?.into_type(),
+        column_type: read_type(column_type.unwrap_or_default())?,
         is_primary_key,
         ordinal_position,
     })
+}
+
+/// A `google.spanner.v1.Type`. A code or an annotation that is not known is no error: see [`Type::unknown`].
+pub fn read_type(encoded: &[u8]) -> Result<Type> {
+    Numbered::read(encoded, 0).map(Numbered::into_type)
 }
 
 /// `google.spanner.v1.Type`, its codes still numbers.

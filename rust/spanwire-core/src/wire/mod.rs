@@ -6,6 +6,8 @@
 //!               assemble)                 columns on demand)
 //! ```
 //!
+//! Rows of a table, for snapshots, take the same way through `table_rows` in place of `RecordReader`.
+//!
 //! Everything is read in place: a record borrows from its row, and a row from its message unless
 //! its value was chunked. Nothing outside this module knows protobuf.
 
@@ -18,11 +20,13 @@ mod postgresql;
 mod protobuf;
 mod record;
 mod result_set;
+mod table_rows;
 mod value_text;
 
 pub use columns::{column_types, columns_of, read_type};
 pub use record::Undecodable;
 pub use result_set::ResultSetReader;
+pub use table_rows::{Rows, TableColumn, TableReader};
 
 use crate::change::Record;
 use crate::error::Result;
