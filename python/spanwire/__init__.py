@@ -11,10 +11,11 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Replay, Snapshot, Subscriber, Worker, replay, snapshot
+from spanwire.consumer import Member, Replay, Snapshot, Subscriber, Worker, replay, snapshot
 
 __all__ = [
     "Change",
+    "Member",
     "Message",
     "Output",
     "Pipeline",

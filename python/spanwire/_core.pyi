@@ -398,6 +398,7 @@ def encode_reply(
     deliveries: int = 0,
     rows_done: int = 0,
     rows_total: int = 0,
+    until: int = 0,
 ) -> bytes:
     """What a relay answers, as one frame, behind which "message" and "work" have the four of a message;
     fields as in Reply of envelope.capnp, empty by default.

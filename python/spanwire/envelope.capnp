@@ -300,6 +300,7 @@ struct Reply {
   deliveries @10 :UInt32;          # of a work: how often the first that was not has been delivered
   rowsDone @11 :UInt64;            # of a snapshot's progress
   rowsTotal @12 :UInt64;           # 0 where it is not known
+  until @13 :UInt32;               # of a work: where it ends, before this one of its changes; 0: with the last
 
   enum Kind { unspecified @0; welcome @1; message @2; progress @3; done @4; refused @5; pong @6; work @7; }
   enum Reason {

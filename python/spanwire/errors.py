@@ -14,6 +14,7 @@ SpanwireError
 ├── FormatError        a message that is not in spanwire's format
 ├── RefusedError       a relay refused what was asked of it
 ├── Gap                messages of a flow that did not arrive
+├── HeldBackError      more waits for its transactions to be complete than memory allows   (retryable)
 └── ClosedError        used after close
 
 No message carries row data.
@@ -99,6 +100,16 @@ class Gap(SpanwireError):
     version or timestamp behind the gap, or None), `last` (the newest version missing, where known),
     `certain` (False: ticks were lost too, so something may be missing).
     """
+
+
+class HeldBackError(SpanwireError):
+    """Transactions wait for a partition that is behind, and no more fit into the memory allowed for them.
+
+    Nothing was handed over that the cursor does not have: start again from it. Fields: `partition` (its
+    hash, None where it is not known), `watermark`, `changes` (how many wait).
+    """
+
+    retryable = True
 
 
 class ClosedError(SpanwireError):

@@ -1,4 +1,4 @@
-"""What the source, the store and the relay tell each other about partitions. Plain data, no I/O."""
+"""What the source, the store and the relay tell each other. Plain data, no I/O."""
 
 from __future__ import annotations
 
@@ -71,6 +71,38 @@ class Progress:
     token: str
     epoch: int
     position: Timestamp
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """A work group as the store keeps it."""
+
+    name: str
+    epoch: int
+    """Number of its last ownership; 0 before the first."""
+    state: str = ""
+    """How far it is, as the relay writes it (`spanwire.relay.group.state`); empty before the first time."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A change that a group has given up: it could not be handled, or not be decoded."""
+
+    version: str
+    table: str
+    reason: str
+    deliveries: int
+    """How often it was given to a handler; 0 for one that could not be decoded."""
+    at: Timestamp
+    """When it was given up."""
+    frames: tuple[bytes, ...]
+    """The message that it came in."""
+    place: int = 0
+    """Which of that message's changes it is, from 0."""
+    id: int = 0
+    """Its number in the store; 0 before it is there."""
+    requeued: bool = False
+    """It is to be delivered again."""
 
 
 def short_token(token: str) -> str:

@@ -176,6 +176,7 @@ def test_cursors_of_several_outputs_become_one() -> None:
     assert Cursor.merged([both, Cursor({1: Reached(late)})]).watermark == late
     assert Cursor.merged([both, Cursor({1: Reached()})]).watermark is None
     assert Cursor().watermark is None
+    assert Cursor.at(early).of(0) == Cursor.at(early).of(7) == Reached(early)
     with pytest.raises(ConfigError, match="another change stream"):
         Cursor.merged([a, Cursor({}, bytes(range(16)))])
 
@@ -186,6 +187,16 @@ def test_in_the_middle_of_a_timestamp_a_read_begins_just_before_it() -> None:
     assert Reached.up_to(version) == Reached(Timestamp(4, 999_999_999), {}, version)
     assert just_before(Timestamp(5, 1)) == Timestamp(5, 0)
     assert str(version) == "1970-01-01T00:00:05.000000000Z/tx/00000000/1"
+
+
+@given(moments, texts, texts.filter(lambda text: "/" not in text), st.integers(0, 80_000))
+def test_a_version_is_read_as_it_is_written(
+    moment: Timestamp, transaction: str, sequence: str, mod: int
+) -> None:
+    """Also where its transaction has slashes; and versions sort as their parts do, not as text."""
+    version = Version(moment, transaction, sequence, mod)
+    assert Version.parse(str(version)) == version
+    assert version < version._replace(number=mod + 10)
 
 
 def test_it_stays_small() -> None:

@@ -43,7 +43,7 @@ replies = st.fixed_dictionaries(
     {"kind": st.sampled_from(_REPLY_KINDS), "id": _U64},
     optional={
         **dict.fromkeys(("delivery", "rows_done", "rows_total"), _U64),
-        **dict.fromkeys(("handled", "deliveries"), _U32),
+        **dict.fromkeys(("handled", "deliveries", "until"), _U32),
         **dict.fromkeys(("position", "oldest"), _TIMESTAMP),
         "stream": _HASH,
         "reason": st.sampled_from(_REASONS),
@@ -65,7 +65,7 @@ def _by_pycapnp(struct: str, frame: bytes) -> dict[str, Any]:
     with getattr(SCHEMA, struct).from_bytes(frame) as read:
         for name in read.schema.fieldnames:
             value = getattr(read, name)
-            if name in ("after", "until", "at", "position", "oldest"):
+            if name in ("after", "until", "at", "position", "oldest") and not isinstance(value, int):
                 value = Timestamp(value.seconds, value.nanos) if read._has(name) else None
             elif name in ("kind", "reason") and not isinstance(value, str):
                 value = str(value)

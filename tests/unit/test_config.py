@@ -96,10 +96,10 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         'or write "store" or "now"',
         "source.end: must be a text in quotes, is date",
         'source.topic: must end in "/", is "a": write "a/"',
-        'output[0].kind: must be "pub", "push", "feed" or "replay", is "pubb"; did you mean "pub"?',
+        'output[0].kind: must be "pub", "push", "feed", "replay" or "group", is "pubb"; did you mean "pub"?',
         'output[0].bind: must look like "tcp://127.0.0.1:5560" or "ipc:///run/spanwire.sock", is "tcp:/x"',
         'output[0].queue_bytes: must be a whole number, is "5"; leave out the quotes',
-        'output[1].kind: is missing; write "pub", "push", "feed" or "replay"',
+        'output[1].kind: is missing; write "pub", "push", "feed", "replay" or "group"',
         'output[1].bind: needs at least one entry; write bind = "tcp://127.0.0.1:5560"',
         'output[2].bind: "tcp://0.0.0.0:5561" can be reached from other machines with security.mode "none"; '
         "bind to 127.0.0.1, or set security.insist = true",
@@ -333,7 +333,7 @@ def test_a_value_is_never_printed_at_length() -> None:
         ),
         ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
         ('kind = "push"\nmax_replays = 3', 'output[1]: max_replays: goes with kind = "replay"'),
-        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub" or "feed"'),
+        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub", "feed"'),
         ('kind = "feed"\non_full = "detach"', 'output[1]: on_full: does not go with kind = "feed"'),
     ],
 )
@@ -360,4 +360,4 @@ def test_outputs_are_numbered_without_those_that_only_answer(tmp_path: Path) -> 
     assert [one.kind for one in config.lanes] == ["pub"]
     assert [one.kind for one in config.replays] == ["replay"]
     [problem] = problems(tmp_path, before + replay)
-    assert problem.startswith('output: one of kind "replay" alone sends nothing; add one of kind')
+    assert problem.startswith('output: one of kind "replay" alone sends nothing; add a "pub"')

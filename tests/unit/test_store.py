@@ -276,7 +276,7 @@ def test_a_newer_layout_is_refused(path: Path) -> None:
     SqliteStore(path, IDENTITY).close()
     with sqlite3.connect(path) as file:
         file.execute("PRAGMA user_version = 99")
-    with pytest.raises(StoreError, match="has layout 99, this version of spanwire knows 1"):
+    with pytest.raises(StoreError, match="has layout 99, this version of spanwire knows 2"):
         SqliteStore(path, IDENTITY)
 
 

@@ -17,6 +17,7 @@ from spanwire._core import __version__
 from spanwire.cli.bench import bench
 from spanwire.cli.check import check
 from spanwire.cli.demo import demo
+from spanwire.cli.group import group
 from spanwire.cli.init import init
 from spanwire.cli.replay import replay
 from spanwire.cli.run import run
@@ -35,6 +36,7 @@ app = typer.Typer(
 for command in (run, check, init, tail, replay, snapshot, demo, schema):
     app.command()(command)
 app.add_typer(bench, name="bench")
+app.add_typer(group, name="group")
 
 
 def _show_version(wanted: bool) -> None:

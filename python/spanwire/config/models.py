@@ -5,15 +5,15 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Any, Literal
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from spanwire._core import Timestamp
 from spanwire.config.choice import Choice
 from spanwire.config.endpoints import endpoint_problem, listen_problem, only_this_machine
-from spanwire.config.section import Section, template_problem
+from spanwire.config.group import GroupSettings, with_buckets
+from spanwire.config.section import Section, TimestampText, template_problem, timestamp_problem
 from spanwire.records import StreamIdentity
 
 MIB = 1 << 20
@@ -22,26 +22,6 @@ _RESOURCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]*")
 _MIN_HEARTBEAT_MS, _MAX_HEARTBEAT_MS = 1000, 300_000
 _MIN_EMULATOR_HEARTBEAT_MS = 100
 EMULATOR_VARIABLE = "SPANNER_EMULATOR_HOST"
-
-
-def _as_text(value: object) -> object:
-    """TOML has date-times of its own: take them where a timestamp is asked for."""
-    if isinstance(value, datetime):
-        if value.tzinfo is None:
-            raise ValueError(f'needs a time zone: write "{value.isoformat()}Z"')
-        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
-    return value
-
-
-def _timestamp_problem(text: str) -> str | None:
-    try:
-        Timestamp.parse(text)
-    except ValueError:
-        return f'must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "{text}"'
-    return None
-
-
-TimestampText = Annotated[str, BeforeValidator(_as_text)]
 
 
 class SourceConfig(Section):
@@ -112,14 +92,14 @@ class SourceConfig(Section):
     @field_validator("start")
     @classmethod
     def _is_start(cls, value: str) -> str:
-        if value not in ("now", "store") and (problem := _timestamp_problem(value)):
+        if value not in ("now", "store") and (problem := timestamp_problem(value)):
             raise ValueError(f'{problem}; or write "store" or "now"')
         return value
 
     @field_validator("end")
     @classmethod
     def _is_end(cls, value: str, info: ValidationInfo) -> str:
-        if value and (problem := _timestamp_problem(value)):
+        if value and (problem := timestamp_problem(value)):
             raise ValueError(problem)
         start = info.data.get("start", "store")
         if value and start not in ("now", "store") and Timestamp.parse(start) > Timestamp.parse(value):
@@ -182,25 +162,26 @@ class StoreConfig(Section):
 
 
 _REPLAY_ONLY = ("max_replays", "queued_replays", "max_snapshots", "snapshot_readers", "data_boost")
-_ONE_ENDPOINT = ("feed", "replay")
+_ONE_ENDPOINT = ("feed", "replay", "group")
 
 
 class Sockets(Section):
     """The settings of an output that say where it sends, and how."""
 
-    kind: Literal["pub", "push", "feed", "replay"]
+    kind: Literal["pub", "push", "feed", "replay", "group"]
     """"pub" fans out to whoever subscribes; "push" spreads work over whoever pulls, without order; "feed"
-    serves each consumer at its own pace; "replay" serves what was missed, re-reads and snapshots."""
+    serves each consumer at its own pace; "replay" serves what was missed, re-reads and snapshots; "group"
+    shares work over members, at least once, in order per key."""
     bind: list[str] = Field(min_length=1, examples=["tcp://127.0.0.1:5560"])
-    """Endpoint, or a list of them: one sender thread each. A topic always goes through the same one. A feed
-    and a replay have one."""
+    """Endpoint, or a list of them: one sender thread each. A topic always goes through the same one. A feed,
+    a replay and a group have one."""
     values: Literal["typed", "json"] = "typed"
     """How values are written: typed, or the JSON text as Spanner sent it (the cheapest)."""
     on_full: Literal["block", "detach"] = "block"
     """An output that is stuck holds the others ("block"), or is set aside, visibly ("detach"): progress
     does not wait for it, and what it leaves out is lost to it."""
     ring_bytes: int | None = Field(default=None, examples=[64 * MIB], ge=0, le=64 * 1024 * MIB)
-    """Of "pub" and "feed": bytes of the last messages that are kept in memory for who missed them."""
+    """Of "pub", "feed", "group": bytes of the last messages that are kept in memory for who missed them."""
     max_replays: int = Field(default=2, ge=1, le=10)
     """Of "replay": re-reads of Spanner at a time. Each takes one of the 20 readers of a partition."""
     queued_replays: int = Field(default=16, ge=0, le=1_000)
@@ -270,8 +251,13 @@ class Sockets(Section):
         return {name: value for name, value in self.options.items() if name.startswith("batch_")}
 
 
-class OutputConfig(Choice, Sockets):
+class OutputConfig(Choice, GroupSettings, Sockets):
     """One output. Sockets with no peer keep nothing ("pub") or wait ("push")."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _buckets_are_slots(cls, value: Any) -> Any:
+        return with_buckets(value) if isinstance(value, dict) and value.get("kind") == "group" else value
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> OutputConfig:
@@ -290,12 +276,17 @@ class OutputConfig(Choice, Sockets):
                 yield f'{name}: does not go with kind = "replay", which has none; leave it out'
             elif self.kind != "replay" and name in _REPLAY_ONLY:
                 yield f'{name}: goes with kind = "replay"; leave it out'
-            elif name == "connections" and self.kind not in _ONE_ENDPOINT:
+            elif name == "connections" and self.kind not in ("feed", "replay"):
                 yield 'connections: goes with kind = "feed" or "replay"; leave it out'
-            elif name == "ring_bytes" and self.kind not in ("pub", "feed"):
-                yield 'ring_bytes: goes with kind = "pub" or "feed"; leave it out'
-            elif name == "on_full" and self.kind == "feed":
-                yield 'on_full: does not go with kind = "feed", which never holds the others; leave it out'
+            elif name == "ring_bytes" and self.kind not in ("pub", "feed", "group"):
+                yield 'ring_bytes: goes with kind = "pub", "feed" or "group"; leave it out'
+            elif name == "on_full" and self.kind in ("feed", "group"):
+                never = f'does not go with kind = "{self.kind}", which never holds the others'
+                yield f"on_full: {never}; leave it out"
+            elif self.kind != "group" and name in GroupSettings.model_fields:
+                yield f'{name}: goes with kind = "group"; leave it out'
+        if self.kind == "group":
+            yield from self.group_problems(self.topic or "")
 
 
 class SecurityConfig(Section):
@@ -345,6 +336,11 @@ class Config(Section):
         return [one for one in self.output if one.kind != "replay"]
 
     @property
+    def groups(self) -> dict[int, OutputConfig]:
+        """The outputs of kind "group", by their number on the wire."""
+        return {number: one for number, one in enumerate(self.lanes) if one.kind == "group"}
+
+    @property
     def replays(self) -> list[OutputConfig]:
         """The outputs of kind "replay"."""
         return [one for one in self.output if one.kind == "replay"]
@@ -353,9 +349,12 @@ class Config(Section):
     def _fits_together(self) -> Config:
         if not self.lanes:
             raise ValueError(
-                'output: one of kind "replay" alone sends nothing; add one of kind "pub", "push" or "feed"'
+                'output: one of kind "replay" alone sends nothing; add a "pub", "push", "feed" or "group"'
             )
         binds = [output.bind for output in self.output]
+        names = [output.name for output in self.groups.values()]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f'output.name: "{min(twice)}" is the name of two groups; give each its own')
         if problems := binding_problems(binds, insist=self.security.insist):
             raise ValueError("\n".join(problems))
         return self

@@ -1,8 +1,9 @@
 """The consumer library: follows flows and ticks, drops duplicates, tells what is lost."""
 
+from spanwire.consumer.member import Member
 from spanwire.consumer.replaying import Replay, replay
 from spanwire.consumer.snapshotting import Snapshot, snapshot
 from spanwire.consumer.subscriber import Subscriber
 from spanwire.consumer.worker import Worker
 
-__all__ = ["Replay", "Snapshot", "Subscriber", "Worker", "replay", "snapshot"]
+__all__ = ["Member", "Replay", "Snapshot", "Subscriber", "Worker", "replay", "snapshot"]

@@ -30,6 +30,11 @@ class Cursor:
     stream: bytes = b""
     """First 16 bytes of SHA-256 of the stream's resource path; empty where it is not known."""
 
+    @classmethod
+    def at(cls, timestamp: Timestamp) -> Cursor:
+        """Of all changes up to a timestamp, as a snapshot of that timestamp has them."""
+        return cls({0: Reached(timestamp)})
+
     @property
     def watermark(self) -> Timestamp | None:
         """All changes up to here were handed over, whichever the output; None where that is not known."""

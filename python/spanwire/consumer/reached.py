@@ -28,9 +28,16 @@ class Version(NamedTuple):
     number: int
 
     @classmethod
-    def of(cls, version: RecordVersion) -> Version:
+    def of(cls, version: RecordVersion | Version) -> Version:
         """The same version."""
         return cls(version.commit_timestamp, version.transaction, version.sequence, version.number)
+
+    @classmethod
+    def parse(cls, text: str) -> Version:
+        """From what `str` of it or of a `RecordVersion` gives. ValueError for any other text."""
+        moment, _, identity = text.partition("/")
+        transaction, sequence, number = identity.rsplit("/", 2)  # a transaction's id may have slashes
+        return cls(Timestamp.parse(moment), transaction, sequence, int(number))
 
     def __str__(self) -> str:
         """As `RecordVersion` is written."""
@@ -51,7 +58,7 @@ class Reached:
     @classmethod
     def up_to(cls, last: RecordVersion | Version) -> Reached:
         """In transaction order, in the middle of a commit timestamp: a re-read begins just before it."""
-        version = last if isinstance(last, Version) else Version.of(last)
+        version = Version.of(last)
         return cls(just_before(version.commit_timestamp), {}, version)
 
     @property

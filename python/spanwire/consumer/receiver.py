@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Self, TypeVar
 import zmq
 
 from spanwire._core import Change
+from spanwire.consumer.waiting import readable
 from spanwire.errors import ClosedError, ConfigError
 
 T = TypeVar("T")
@@ -69,21 +69,11 @@ class Receiver:
 
     async def _readable(self, timeout: float) -> bool:
         """Wait for the socket in whatever event loop runs."""
-        socket, loop = self._open(), asyncio.get_running_loop()
-        descriptor = int(socket.getsockopt(zmq.FD))
-        end = time.monotonic() + timeout
-        # The descriptor says that something has happened; only the socket knows what.
-        while not int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-            happened = asyncio.Event()
-            loop.add_reader(descriptor, happened.set)
-            try:
-                await asyncio.wait_for(happened.wait(), max(0.0, end - time.monotonic()))
-            except TimeoutError:
-                return False
-            finally:
-                loop.remove_reader(descriptor)
-            self._open()
-        return True
+        try:
+            return await readable(self._open(), timeout)
+        except zmq.ZMQError:
+            self._open()  # says that it was closed
+            raise
 
     def close(self) -> None:
         """Close the socket. What has not been handed over is dropped."""

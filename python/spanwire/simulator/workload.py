@@ -258,7 +258,7 @@ def _numeric(rng: random.Random, dialect: Dialect) -> Decimal:
 
 _MOST = Decimal("99999999999999999999999999999.999999999")
 _NUMERICS: dict[Dialect, tuple[Decimal, ...]] = {
-    "googlesql": (Decimal(0), _MOST, -_MOST, Decimal("-0.000000001")),
+    "googlesql": (Decimal(0), _MOST, _MOST.copy_negate(), Decimal("-0.000000001")),
     "postgresql": (Decimal("NaN"), Decimal("0.00"), Decimal("-1.50"), Decimal(f"{7**200}.{'0' * 40}1")),
 }
 

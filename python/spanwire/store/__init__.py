@@ -3,10 +3,11 @@
 from spanwire.config import StoreConfig
 from spanwire.records import StreamIdentity
 from spanwire.store.base import Store
+from spanwire.store.beside import GroupsBeside, groups_beside
 from spanwire.store.memory import MemoryStore
 from spanwire.store.sqlite import SqliteStore
 
-__all__ = ["MemoryStore", "SqliteStore", "Store", "open_store"]
+__all__ = ["GroupsBeside", "MemoryStore", "SqliteStore", "Store", "groups_beside", "open_store"]
 
 
 def open_store(config: StoreConfig, identity: StreamIdentity) -> Store:

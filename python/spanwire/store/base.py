@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from spanwire._core import Timestamp
-from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
+from spanwire.records import DeadLetter, GroupRecord, PartitionRecord, Progress, State, StreamIdentity
 
 
 class Store(Protocol):
-    """Partitions of one change stream. Thread-safe.
+    """Partitions of one change stream, and the groups that share its work. Thread-safe.
 
-    Every change of a partition is conditional on the state and the epoch that the caller knows.
+    Every change of a partition or a group is conditional on the state and the epoch that the caller knows.
     Where the store holds another, nothing is written and FencedError says so: somebody else goes on
-    with that partition, or a late call came after a newer one. A store that cannot be read or
+    with it, or a late call came after a newer one. A store that cannot be read or
     written raises StoreError.
     """
 
@@ -53,6 +53,40 @@ class Store(Protocol):
 
     def forget(self, tokens: Iterable[str]) -> None:
         """Drop FINISHED partitions that nothing refers to any more."""
+
+    def groups(self) -> list[GroupRecord]:
+        """All groups there have ever been, by name."""
+
+    def own_group(self, name: str) -> GroupRecord:
+        """Own a group under a new epoch, greater than any before it; it is made where there is none."""
+
+    def save_group(
+        self, group: GroupRecord, letters: Sequence[DeadLetter] = (), done: Iterable[int] = ()
+    ) -> None:
+        """Keep a group's state, with the letters that it now counts as handled, all together.
+
+        A letter of a version that is there already takes its place. `done`: letters that were requeued and
+        have been handled: they are dropped.
+        """
+
+    def dead_letters(
+        self,
+        name: str,
+        *,
+        requeued: bool | None = None,
+        without: Collection[int] = (),
+        limit: int | None = None,
+    ) -> list[DeadLetter]:
+        """The dead letters of a group in the order they came, `limit` at most.
+
+        `requeued`: those that are, or are not. `without`: not these, by `id`.
+        """
+
+    def requeue(self, name: str, ids: Iterable[int] | None = None) -> int:
+        """Have dead letters delivered again, all without `ids`; how many there were.
+
+        Not conditional on an epoch: whoever owns the group takes them, at the latest with its next save.
+        """
 
     def close(self) -> None:
         """Give the store up. Calling it again does nothing."""

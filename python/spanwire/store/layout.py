@@ -12,7 +12,7 @@ from spanwire.errors import StoreError
 from spanwire.records import PartitionRecord, State, StreamIdentity
 from spanwire.store.rules import epoch_before_the_first
 
-VERSION = 1
+VERSION = 2
 APPLICATION_ID = 0x53_50_57_52
 """What tells our files from those of other programs ("SPWR")."""
 
@@ -20,12 +20,23 @@ SELECT = "SELECT token, start, parents, state, position, epoch FROM partition"
 INSERT = "INSERT INTO partition (token, start, parents, state, position, epoch) VALUES (?, ?, ?, ?, ?, ?)"
 INSERT_NEW = INSERT + " ON CONFLICT (token) DO NOTHING"
 
-_CREATE = (
+_CREATE_1 = (
     "CREATE TABLE stream (project TEXT NOT NULL, instance TEXT NOT NULL, database TEXT NOT NULL,"
     " stream TEXT NOT NULL, epoch INTEGER NOT NULL) STRICT",
     "CREATE TABLE partition (id INTEGER PRIMARY KEY, token TEXT NOT NULL UNIQUE, start TEXT NOT NULL,"
     " parents TEXT NOT NULL, state TEXT NOT NULL, position TEXT, epoch INTEGER NOT NULL) STRICT",
 )
+
+_CREATE_2 = (
+    "CREATE TABLE work_group (name TEXT PRIMARY KEY, epoch INTEGER NOT NULL, state TEXT NOT NULL) STRICT",
+    "CREATE TABLE dead_letter (id INTEGER PRIMARY KEY AUTOINCREMENT, work_group TEXT NOT NULL,"
+    " changed TEXT NOT NULL, version TEXT NOT NULL, reason TEXT NOT NULL, deliveries INTEGER NOT NULL,"
+    " at TEXT NOT NULL, place INTEGER NOT NULL, frames BLOB NOT NULL, requeued INTEGER NOT NULL DEFAULT 0,"
+    " UNIQUE (work_group, changed, version)) STRICT",
+    "CREATE INDEX requeued_letter ON dead_letter (work_group, id) WHERE requeued",
+)
+_STEPS = {1: _CREATE_1, 2: _CREATE_2}
+"""What each layout adds to the one before."""
 
 Row = tuple[Any, ...]
 
@@ -33,13 +44,14 @@ Row = tuple[Any, ...]
 def prepare(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
     """Lay out a new file, or make sure that this one is ours, whole, and of this stream."""
     if not _is_empty(database):
-        _check(database, identity, path)
+        check(database, identity, path)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = FULL")
     database.execute("BEGIN IMMEDIATE")
     try:
         if _is_empty(database):
             _create(database, identity)
+        _raise(database)
         database.execute("COMMIT")
     except BaseException:
         database.execute("ROLLBACK")
@@ -72,23 +84,32 @@ def _is_empty(database: sqlite3.Connection) -> bool:
 
 
 def _create(database: sqlite3.Connection, identity: StreamIdentity) -> None:
-    for statement in _CREATE:
+    for statement in _STEPS[1]:
         database.execute(statement)
     database.execute(
         "INSERT INTO stream VALUES (?, ?, ?, ?, ?)",
         (identity.project, identity.instance, identity.database, identity.stream, epoch_before_the_first()),
     )
     database.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    database.execute(f"PRAGMA user_version = {VERSION}")
+    database.execute("PRAGMA user_version = 1")
 
 
-def _check(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
+def _raise(database: sqlite3.Connection) -> None:
+    """Bring an older layout up to ours: what is in it stays."""
+    for version in range(_pragma(database, "user_version") + 1, VERSION + 1):
+        for statement in _STEPS[version]:
+            database.execute(statement)
+        database.execute(f"PRAGMA user_version = {version}")
+
+
+def check(database: sqlite3.Connection, identity: StreamIdentity, path: Path) -> None:
+    """StoreError unless a file is ours, whole, of a layout that is known, and of this stream."""
     if _pragma(database, "application_id") != APPLICATION_ID:
         raise StoreError(
             f"{path}: is another program's database; set store.path to a file of its own", path=str(path)
         )
     version = _pragma(database, "user_version")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         raise StoreError(
             f"{path}: has layout {version}, this version of spanwire knows {VERSION}; "
             "use the version that wrote it, or set store.path to a new file",

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
+from itertools import islice
 
 from spanwire._core import Timestamp
-from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
-from spanwire.store.rules import already_initialised, check_acquirable, epoch_before_the_first, fenced
+from spanwire.records import DeadLetter, GroupRecord, PartitionRecord, Progress, State, StreamIdentity
+from spanwire.store.rules import (
+    already_initialised,
+    check_acquirable,
+    epoch_before_the_first,
+    fenced,
+    group_fenced,
+)
 
 
 class MemoryStore:
@@ -19,6 +26,9 @@ class MemoryStore:
         self._lock = threading.Lock()
         self._partitions: dict[str, PartitionRecord] = {}
         self._epoch = epoch_before_the_first()
+        self._groups: dict[str, GroupRecord] = {}
+        self._letters: dict[str, dict[int, DeadLetter]] = {}
+        self._last_letter = 0
 
     @property
     def identity(self) -> StreamIdentity:
@@ -83,6 +93,61 @@ class MemoryStore:
             for token in [self._expect(token, State.FINISHED).token for token in tokens]:
                 del self._partitions[token]
 
+    def groups(self) -> list[GroupRecord]:
+        """All groups, by name."""
+        with self._lock:
+            return [self._groups[name] for name in sorted(self._groups)]
+
+    def own_group(self, name: str) -> GroupRecord:
+        """Own a group under a new epoch."""
+        with self._lock:
+            self._epoch += 1
+            owned = replace(self._groups.get(name, GroupRecord(name, 0)), epoch=self._epoch)
+            self._groups[name] = owned
+            return owned
+
+    def save_group(
+        self, group: GroupRecord, letters: Sequence[DeadLetter] = (), done: Iterable[int] = ()
+    ) -> None:
+        """Keep a group's state and its letters."""
+        with self._lock:
+            known = self._groups.get(group.name)
+            if known is None or known.epoch != group.epoch:
+                raise group_fenced(group.name, group.epoch, None if known is None else known.epoch)
+            self._groups[group.name] = group
+            held = self._letters.setdefault(group.name, {})
+            for number in done:
+                held.pop(number, None)
+            for letter in letters:
+                number = next((n for n, one in held.items() if _name(one) == _name(letter)), 0)
+                if not number:
+                    number = self._last_letter = self._last_letter + 1
+                held[number] = replace(letter, id=number, requeued=False)
+
+    def dead_letters(
+        self,
+        name: str,
+        *,
+        requeued: bool | None = None,
+        without: Collection[int] = (),
+        limit: int | None = None,
+    ) -> list[DeadLetter]:
+        """The dead letters of a group."""
+        with self._lock:
+            held = self._letters.get(name, {})
+            wanted = (n for n in sorted(held) if requeued in (None, held[n].requeued) and n not in without)
+            return [held[n] for n in islice(wanted, limit)]
+
+    def requeue(self, name: str, ids: Iterable[int] | None = None) -> int:
+        """Have dead letters delivered again."""
+        with self._lock:
+            held = self._letters.get(name, {})
+            wanted = set(held if ids is None else ids)
+            changed = [n for n, one in held.items() if n in wanted and not one.requeued]
+            for number in changed:
+                held[number] = replace(held[number], requeued=True)
+            return len(changed)
+
     def close(self) -> None:
         """Nothing to give up: what is known stays readable."""
 
@@ -95,3 +160,7 @@ class MemoryStore:
     def _put(self, partitions: Iterable[PartitionRecord]) -> None:
         for partition in partitions:
             self._partitions[partition.token] = partition
+
+
+def _name(letter: DeadLetter) -> tuple[str, str]:
+    return (letter.table, letter.version)

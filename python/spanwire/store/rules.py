@@ -30,6 +30,18 @@ def fenced(token: str, state: State, epoch: int | None, known: PartitionRecord |
     )
 
 
+def group_fenced(name: str, epoch: int, known: int | None) -> FencedError:
+    """The error for a save of a group that somebody else owns."""
+    found = "does not know it" if known is None else f"holds it under epoch {known}"
+    return FencedError(
+        f"group {name}: expected it under epoch {epoch}, the store {found}: another owner goes on with it, "
+        "so this one stops",
+        group=name,
+        epoch=epoch,
+        stored_epoch=known,
+    )
+
+
 def check_acquirable(token: str, state: State) -> None:
     """Refuse to own what is not to be read: not yet, or not any more."""
     if state not in (State.SCHEDULED, State.RUNNING):

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from spanwire._core import Timestamp
 from spanwire.errors import FencedError, StoreError
-from spanwire.records import PartitionRecord, Progress, State, StreamIdentity
-from spanwire.store import layout
+from spanwire.records import DeadLetter, GroupRecord, PartitionRecord, Progress, State, StreamIdentity
+from spanwire.store import groups, layout
 from spanwire.store.lock import FileLock
 from spanwire.store.rules import already_initialised, check_acquirable, fenced
 
@@ -139,6 +139,40 @@ class SqliteStore:
                     "DELETE FROM partition WHERE token = ? AND state = ?", (token, State.FINISHED)
                 )
                 self._only_if(changed, token, State.FINISHED)
+
+    def groups(self) -> list[GroupRecord]:
+        """All groups, by name."""
+        with self._transaction() as database:
+            return groups.load(database)
+
+    def own_group(self, name: str) -> GroupRecord:
+        """Own a group under a new epoch."""
+        with self._transaction() as database:
+            return groups.own(database, name)
+
+    def save_group(
+        self, group: GroupRecord, letters: Sequence[DeadLetter] = (), done: Iterable[int] = ()
+    ) -> None:
+        """Keep a group's state and its letters."""
+        with self._transaction() as database:
+            groups.save(database, group, letters, done)
+
+    def dead_letters(
+        self,
+        name: str,
+        *,
+        requeued: bool | None = None,
+        without: Collection[int] = (),
+        limit: int | None = None,
+    ) -> list[DeadLetter]:
+        """The dead letters of a group."""
+        with self._transaction() as database:
+            return groups.letters(database, name, requeued=requeued, without=without, limit=limit)
+
+    def requeue(self, name: str, ids: Iterable[int] | None = None) -> int:
+        """Have dead letters delivered again."""
+        with self._transaction() as database:
+            return groups.requeue(database, name, ids)
 
     def close(self) -> None:
         """Close the file and let another relay have it."""

@@ -101,7 +101,7 @@ pub fn decode_request<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, 
 #[pyfunction]
 #[pyo3(signature = (
     kind, id, *, stream=b"".as_slice(), position=None, oldest=None, reason="unspecified", text=String::new(), delivery=0,
-    handled=0, deliveries=0, rows_done=0, rows_total=0,
+    handled=0, deliveries=0, rows_done=0, rows_total=0, until=0,
 ))]
 pub fn encode_reply<'py>(
     py: Python<'py>,
@@ -117,6 +117,7 @@ pub fn encode_reply<'py>(
     deliveries: u32,
     rows_done: u64,
     rows_total: u64,
+    until: u32,
 ) -> PyResult<Bound<'py, PyBytes>> {
     let reply = Reply {
         kind: known("kind", kind, ReplyKind::of_name(kind))?,
@@ -131,6 +132,7 @@ pub fn encode_reply<'py>(
         deliveries,
         rows_done,
         rows_total,
+        until,
     };
     Ok(PyBytes::new(py, &reply.encode()))
 }
@@ -152,6 +154,7 @@ pub fn decode_reply<'py>(py: Python<'py>, data: &[u8]) -> PyResult<Bound<'py, Py
     dict.set_item("deliveries", reply.deliveries)?;
     dict.set_item("rows_done", reply.rows_done)?;
     dict.set_item("rows_total", reply.rows_total)?;
+    dict.set_item("until", reply.until)?;
     Ok(dict)
 }
 

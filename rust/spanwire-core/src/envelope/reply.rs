@@ -155,6 +155,8 @@ pub struct Reply {
     pub rows_done: u64,
     /// Of how many; 0 where it is not known.
     pub rows_total: u64,
+    /// Where work ends, before this one of its changes; 0: with the last.
+    pub until: u32,
 }
 
 impl Reply {
@@ -186,6 +188,7 @@ impl Reply {
         root.set_deliveries(self.deliveries);
         root.set_rows_done(self.rows_done);
         root.set_rows_total(self.rows_total);
+        root.set_until(self.until);
         capnp::serialize::write_message_to_words(&message)
     }
 
@@ -219,6 +222,7 @@ fn read(root: schema::reply::Reader<'_>) -> capnp::Result<Reply> {
         deliveries: root.get_deliveries(),
         rows_done: root.get_rows_done(),
         rows_total: root.get_rows_total(),
+        until: root.get_until(),
     })
 }
 
@@ -241,10 +245,11 @@ mod tests {
             stream in any::<Option<[u8; 16]>>(),
             (position, oldest) in (timestamp(), timestamp()),
             text in ".{0,60}",
+            until in any::<u32>(),
         ) -> Reply {
             Reply {
                 kind, id, stream, position, oldest, reason, text, delivery, handled, deliveries, rows_done,
-                rows_total,
+                rows_total, until,
             }
         }
     }

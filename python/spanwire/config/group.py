@@ -1,0 +1,63 @@
+"""The settings of a work group."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import Field, field_validator
+
+from spanwire.config.section import Section, TimestampText, timestamp_problem
+
+DEFAULT_SLOTS = 64
+MAX_SLOTS = 4096
+_TOPIC = "{database}/{stream}/{table}/{bucket}/"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+
+
+class GroupSettings(Section):
+    """The settings of an output of kind "group"."""
+
+    name: str = Field(default="", examples=["mail"])
+    """Of "group": its name, under which the store keeps how far it is."""
+    slots: int = Field(default=DEFAULT_SLOTS, ge=1, le=MAX_SLOTS)
+    """Of "group": rows are spread over so many slots by a hash of their primary key. A slot is with one
+    member at a time, so no more members than slots can work."""
+    ack_timeout_ms: int = Field(default=30_000, ge=100, le=86_400_000)
+    """Of "group": a member that takes longer for one change loses what it holds to others."""
+    max_deliveries: int = Field(default=5, ge=1, le=1_000)
+    """Of "group": a change that failed so often goes to the dead letters."""
+    in_flight: int = Field(default=8, ge=1, le=1_000)
+    """Of "group": messages that a member may hold."""
+    start: TimestampText = "now"
+    """Of "group": where one begins that the store does not know yet: "now", or an RFC 3339 timestamp within
+    the stream's retention."""
+
+    @field_validator("name")
+    @classmethod
+    def _is_name(cls, value: str) -> str:
+        if value and not _NAME.fullmatch(value):
+            raise ValueError(f'must be letters, digits, "_", "-" and ".", 64 at the most, is "{value}"')
+        return value
+
+    @field_validator("start")
+    @classmethod
+    def _is_start(cls, value: str) -> str:
+        if value != "now" and (problem := timestamp_problem(value)):
+            raise ValueError(f'{problem}; or write "now"')
+        return value
+
+    def group_problems(self, topic: str) -> Iterator[str]:
+        """What a group lacks."""
+        if not self.name:
+            yield 'name: a group needs one, such as name = "mail"'
+        if not topic.endswith("/{bucket}/"):
+            yield f'topic: of a group must end in "/{{bucket}}/", is "{topic}"'
+
+
+def with_buckets(given: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a group as those of any output: its slots are buckets, the last level of topics."""
+    if "buckets" in given:
+        raise ValueError("buckets: of a group are its slots; write slots")
+    return {"topic": _TOPIC, **given, "buckets": given.get("slots", DEFAULT_SLOTS)}

@@ -1,0 +1,133 @@
+"""Consumers in processes of their own that a test kills with -9, and the relay that they follow."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from integration.relays import eventually
+from integration.test_relay_killed import free_endpoint, relay
+
+from spanwire.simulator import Simulator, WorkloadConfig
+
+_KILLS = 5
+_CONFIG = """
+[source]
+project = "{source.project}"
+instance = "{source.instance}"
+database = "{source.database}"
+stream = "{source.stream}"
+emulator_host = "{host}"
+tick_ms = 50
+heartbeat_ms = 100
+[store]
+kind = "sqlite"
+path = "{folder}/progress.db"
+interval_ms = 50
+[[output]]
+kind = "pub"
+bind = "{changes}"
+[[output]]
+kind = "replay"
+bind = "{replays}"
+"""
+
+
+@contextmanager
+def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tuple[str, str]]:
+    """A relay process of the simulator's stream; where it publishes, and where it replays."""
+    changes, replays = free_endpoint(), free_endpoint()
+    config = folder / "relay.toml"
+    text = _CONFIG.format(
+        source=simulator.config, host=simulator.address, folder=folder, changes=changes, replays=replays
+    )
+    config.write_text(text + more, encoding="utf-8")
+    with relay(config):
+        yield changes, replays
+
+
+class Writing:
+    """Commits at a pace while the block runs, or until it is stopped."""
+
+    def __init__(self, simulator: Simulator, rate: float = 300) -> None:
+        self._simulator = simulator
+        self._step = WorkloadConfig(changes=30, rate=rate)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+
+    def stop(self) -> None:
+        """From now on nothing more is committed."""
+        self._stop.set()
+        self._thread.join()
+
+    def _write(self) -> None:
+        while not self._stop.is_set():
+            self._simulator.workload(self._step)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+@contextmanager
+def running(script: Path, *arguments: str) -> Iterator[Callable[[], bool]]:
+    """A Python program; says whether it still runs. Killed with -9 at the end, wherever it is then."""
+    log = script.name
+    command = [sys.executable, str(script), *arguments]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    errors: list[bytes] = []
+    assert process.stderr is not None
+    reading = threading.Thread(target=errors.extend, args=(process.stderr,))
+    reading.start()
+    try:
+        yield lambda: process.poll() is None
+        assert process.poll() is None, f"{log} ended: {b''.join(errors).decode()}"
+    finally:
+        process.kill()
+        process.wait()
+        reading.join()
+        process.stderr.close()
+
+
+def killed_amid_work(
+    command: Sequence[Any],
+    writing: Writing,
+    state: Callable[[], Any],
+    done: Callable[[], bool],
+    check: Callable[[], None] = lambda: None,
+    *,
+    most: int = 20,
+) -> None:
+    """Run a consumer while much is written, kill it, and again; the last one may finish all that was.
+
+    It is killed after its `state` has changed a random number of times, `most` at the most; `check` must
+    hold after each kill.
+    """
+    rng = random.Random(1)
+    for _ in range(_KILLS):
+        with running(*command) as runs:
+            seen, left = state(), rng.randint(1, most)
+
+            def has_moved() -> bool:
+                nonlocal seen, left
+                before, seen = seen, state()
+                left -= seen != before
+                return left <= 0 or not runs()
+
+            eventually(has_moved)
+        check()
+    with running(*command) as runs:
+        writing.stop()
+        eventually(lambda: done() or not runs())
+        assert done()
+    check()
