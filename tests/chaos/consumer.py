@@ -24,7 +24,7 @@ from chaos.planted import VARIABLE
 from chaos.planted_consumer import MUTANTS
 
 from spanwire._core import Change, Timestamp
-from spanwire.consumer import Subscriber
+from chaos.following import Subscriber
 from spanwire.history.lines import Announced, Consumer, Watermark
 
 _JOIN_S = 60.0
