@@ -24,7 +24,7 @@ from chaos.planted import VARIABLE
 from chaos.planted_consumer import MUTANTS
 
 from spanwire._core import Change, Timestamp
-from chaos.following import Subscriber
+from spanwire.consumer import Subscriber
 from spanwire.history.lines import Announced, Consumer, Watermark
 
 _JOIN_S = 60.0
@@ -137,7 +137,7 @@ class _Consumer:
             self._told = watermark
             lines.append(Watermark(str(watermark)).line())
         if lines:
-            self._ledger.write(lines, self._subscriber.cursor.encode())
+            self._ledger.write(lines, self._subscriber.cursor)
 
     def _listen(self) -> None:
         for line in sys.stdin:

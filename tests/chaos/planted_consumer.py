@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from chaos.planted import Mutant, named, wrong
+
 from spanwire.consumer.follower import Follower
 
 
