@@ -1027,8 +1027,8 @@ class Follower:
 
     def _gone_for_ever(self, after: Timestamp, until: Timestamp) -> Gap:
         return Gap(
-            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner keeps "
-            "them; read the rows again from Spanner",
+            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner "
+            "keeps them; read the rows again from Spanner",
             topic=None, partition=None, epoch=None, incarnation=None, output=None, sequences=None,
             after=after, before=until, last=None, certain=True,
         )  # fmt: skip
