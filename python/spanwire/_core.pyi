@@ -123,8 +123,10 @@ class Pipeline:
         stream_id: bytes | None = None,
         options: Mapping[str, int] | None = None,
     ) -> Self:
-        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, for ticks to
-        tell. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a port is in use."""
+        """`replay_endpoints`: where this relay takes requests for repair, replay and snapshots, told in
+        ticks. `stream_id`: the first 16 bytes of SHA-256 of the stream's resource path; a feed refuses who
+        asks for another one. `options`: io_threads, tick_ms, max_record_bytes. Binds; SocketError when a
+        port is in use."""
     @property
     def incarnation(self) -> int: ...
     @property

@@ -7,11 +7,11 @@ How nothing is lost and nothing overtakes:
 
 - A message of a flow follows the one before it. A hole is asked for by its sequences (`AskRepair`); what
   comes behind waits in one queue, so it keeps its place.
-- Of an ownership nothing goes on before ticks have told it, with nothing that was told before missed: then all
-  its parents sent is known. Likewise behind a move (`stage`).
-- Where an ownership begins behind the point up to which its predecessors are complete, or a hole cannot be had
-  any more, all changes of the stream from the watermark on are asked for (`AskReplay`). That is safe always: of each key
-  a beginning has been handed over, the replay is in order, and what came before is dropped by windows.
+- Of an ownership nothing goes on before ticks have told it, with nothing that was told before missed: then
+  all that its parents sent is known. Likewise behind a move (`stage`).
+- Where an ownership begins behind the point up to which its predecessors are complete, or a hole cannot be
+  had any more, all changes of the stream from the watermark on are asked for (`AskReplay`). That is safe
+  always: of each key a beginning has been handed over, the replay is in order, and windows drop what came.
 - The watermark rises by positions, in marks that have their place in the same queue.
 """
 
@@ -127,14 +127,14 @@ class _End:
 class Follower:
     """One output, followed. One thread at a time uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are for special ends
         self,
         topics: Sequence[str] = ("",),
         *,
         start: Reached | None = None,
         can_ask: bool = True,
         endpoints: int | None = None,
-        window: Callable[[], Any] | Callable[..., Any] = Window,
+        window: Callable[..., Any] = Window,
         restore: Callable[[Frontier], Any] | None = None,
         patience_s: float = 3.0,
         most_bytes: int = 64 << 20,
@@ -150,7 +150,7 @@ class Follower:
         self._endpoints = endpoints
         self._window, self._restore = window, restore or Window.restore
         self._patience_s = patience_s
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self.can_ask = can_ask
         self._ids = itertools.count(1)
         self._arrivals = itertools.count()
@@ -200,9 +200,9 @@ class Follower:
 
     def message(self, message: Arrival, now: float, size: int = 0) -> None:
         """Take a live message that belongs to a flow (changes, a dead letter), of `size` bytes."""
-        if self.bytes_held >= self._most_bytes:
+        if self.bytes_held >= self.most_bytes:
             self._shed()
-        if self.bytes_held >= self._most_bytes:
+        if self.bytes_held >= self.most_bytes:
             self.dropped += 1  # the next one of its flow, or a tick, shows that it is missing
             return
         process = self._process(message.incarnation)
@@ -377,6 +377,17 @@ class Follower:
         return None if least is None else f"partition {least.id.hex()} is complete up to {least.complete}"
 
     @property
+    def held_by(self) -> PartitionId | None:
+        """The partition that holds the watermark."""
+        least = self._least()
+        return None if least is None else least.id
+
+    @property
+    def baselines(self) -> int:
+        """Senders that are known: whatever they lose is noticed."""
+        return sum(one.sure for process in self._processes.values() for one in process.senders.values())
+
+    @property
     def newest_position(self) -> Timestamp | None:
         """How far the partition has come that is the furthest."""
         return max((one.complete for one in self._current.values() if one.complete is not None), default=None)
@@ -477,9 +488,12 @@ class Follower:
         if message.sequence < flow.next:
             return
         if message.sequence > flow.next:
-            if current is not None and current is not ownership and current.process is not process:
+            if current is None or current is ownership or current.process is process:
+                self._hole(
+                    ownership, message.topic, flow, message.sequence, message.stage, before=message.first
+                )
+            elif current.epoch > message.epoch:
                 return  # out of date, and not whole: likewise
-            self._hole(ownership, message.topic, flow, message.sequence, message.stage, before=message.first)
         flow.next, flow.last = message.sequence + 1, message.last or flow.last
         self.bytes_held += size
         ownership.lane.append((message.stage, next(self._arrivals), message, size))
@@ -506,13 +520,14 @@ class Follower:
             if stage <= ownership.open_stage:  # else others may open at this very tick: see _open
                 self._flush(ownership)
 
-    def _hole(
+    def _hole(  # noqa: PLR0913 - one place that makes what two callers notice
         self,
         ownership: Ownership,
         topic: str,
         flow: Flow,
         end: int,
         stage: int,
+        *,
         before: RecordVersion | None = None,
         last: RecordVersion | None = None,
     ) -> None:
@@ -572,6 +587,9 @@ class Follower:
                 return current
             if epoch == current.epoch:
                 self.clashes.setdefault(partition, epoch)
+                clashing = self._ownerships.setdefault(place, Ownership(partition, epoch, process))
+                clashing.continuous, clashing.open_stage = True, _LAST_STAGE
+                self._flush(clashing)
             return None
         ownership = self._ownerships.get(place)
         if ownership is None:
@@ -761,6 +779,8 @@ class Follower:
         self._flush(earlier)
         if earlier.lane:
             return False
+        if (earlier.starts_at or later.starts_at) == begins:
+            return True
         complete = earlier.complete
         return complete is not None and complete >= begins
 
@@ -776,8 +796,8 @@ class Follower:
     def _open(self, process: Process) -> bool:
         """Queue what a process has told to follow now; whether it can only be read again.
 
-        It sent all in a good order, which is the order in which it came. Ticks that were lost may leave several
-        of its partitions to open at once; where a message is missing then, its place among theirs is not known.
+        It sent all in a good order: that in which it came. Ticks that were lost may leave several of its
+        partitions to open at once; where a message is missing then, its place among theirs is not known.
         """
         opening = [
             one

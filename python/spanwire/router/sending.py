@@ -57,6 +57,11 @@ class Sending:
         """Whether nothing can be sent any more."""
         return self._exchange.over
 
+    @property
+    def peer(self) -> bytes:
+        """Whom it is for: the same for all exchanges over one connection."""
+        return self._exchange.peer
+
     def send(self, frames: Sequence[bytes]) -> None:
         """Send one message: topic, header, columns, body. Waits for credit; not for the router's own thread.
 

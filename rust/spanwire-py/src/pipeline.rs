@@ -231,6 +231,7 @@ fn feed_stats<'py>(py: Python<'py>, stats: &FeedStats) -> PyResult<Bound<'py, Py
     let dict = PyDict::new(py);
     dict.set_item("peers", stats.peers)?;
     dict.set_item("exchanges", stats.exchanges)?;
+    dict.set_item("wakes", stats.wakes)?;
     dict.set_item("requests", stats.requests)?;
     dict.set_item("silent", stats.silent)?;
     dict.set_item("messages", stats.messages)?;

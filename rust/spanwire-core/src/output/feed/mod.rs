@@ -68,6 +68,8 @@ pub struct FeedStats {
     pub peers: usize,
     /// Exchanges that are open.
     pub exchanges: usize,
+    /// How often the thread had something to look at.
+    pub wakes: u64,
     /// Requests taken.
     pub requests: u64,
     /// Requests refused and exchanges broken off, by reason.
@@ -89,7 +91,8 @@ pub struct FeedStats {
 /// The thread of one feed.
 pub struct Feed {
     stop: Arc<AtomicBool>,
-    waker: Arc<Waker>,
+    /// Given up by `close`: its socket holds the context, which waits for its sockets to be closed.
+    waker: Mutex<Option<Arc<Waker>>>,
     stats: Arc<Mutex<FeedStats>>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -106,6 +109,7 @@ struct Service {
     stop: Arc<AtomicBool>,
     stats: Arc<Mutex<FeedStats>>,
     began: Instant,
+    wakes: u64,
 }
 
 impl Feed {
@@ -143,6 +147,7 @@ impl Feed {
             stop: Arc::clone(&stop),
             stats: Arc::clone(&stats),
             began: Instant::now(),
+            wakes: 0,
         };
         let thread = thread::Builder::new()
             .name(format!("spanwire-feed-{}", setup.output))
@@ -152,6 +157,7 @@ impl Feed {
                 errno: error.raw_os_error().unwrap_or(0),
                 what: format!("cannot start the feed's thread: {error}"),
             })?;
+        let waker = Mutex::new(Some(waker));
         Ok(Self { stop, waker, stats, thread: Mutex::new(Some(thread)) })
     }
 
@@ -163,7 +169,9 @@ impl Feed {
     /// Stops it. What is in the ring goes to who has credit for it, as far as connections take it at once.
     pub fn close(&self) {
         self.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        if let Some(waker) = self.waker.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            waker.wake();
+        }
         let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(thread) = thread
             && thread.thread().id() != thread::current().id()
@@ -199,6 +207,7 @@ impl Service {
 
     fn work(&mut self) -> Result<()> {
         while !self.stop.load(Ordering::Acquire) {
+            self.wakes += 1;
             let all_taken = self.take_requests()?;
             let end = self.ring.end();
             let rest = self.serve()?;
@@ -273,6 +282,7 @@ impl Service {
         *self.stats.lock().unwrap_or_else(PoisonError::into_inner) = FeedStats {
             peers: self.peers.len(),
             exchanges: self.peers.exchanges(),
+            wakes: self.wakes,
             requests,
             refused,
             silent,
