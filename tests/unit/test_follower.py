@@ -76,3 +76,30 @@ def test_a_partition_whose_end_was_told_in_lost_ticks_does_not_hold_the_watermar
     one.tick(tick(91, told(b"q", 2, 10, 120), told(b"r", 3, 50, 110, (b"p",)), newest=120), 9.2)
     assert given(one) == []
     assert one.watermark == stamp(110)
+
+
+def test_partitions_that_open_at_one_tick_after_lost_ones_go_on_in_the_order_they_were_sent() -> None:
+    """A key may have moved there and back meanwhile: neither goes on as a whole before the other."""
+    one = follower()
+    first = (told(b"p", 1, 10, None), told(b"q", 2, 10, None))
+    one.tick(tick(0, *first), 0.0)
+    one.message(message(b"q", 2, 0, at=30, stage=1), 0.1)
+    one.message(message(b"p", 1, 0, at=40, stage=1), 0.2)
+    one.message(message(b"q", 2, 1, at=50, stage=2), 0.3)
+    assert given(one) == []
+    one.tick(tick(5, told(b"p", 1, 10, 40, stage=1), told(b"q", 2, 10, 50, stage=2), newest=50), 0.4)
+    assert given(one) == [30, 40, 50]
+
+
+def test_where_a_message_is_missing_among_several_that_open_all_is_read_again() -> None:
+    """Whether it came before or behind the others cannot be told."""
+    one = follower()
+    first = (told(b"p", 1, 10, 15), told(b"q", 2, 10, 15))
+    one.tick(tick(0, *first, newest=15), 0.0)
+    one.message(message(b"q", 2, 0, at=30, stage=1), 0.1)
+    lost = Head(TOPIC, b"p", 1, 0, 1, Version(stamp(40), "t40", "0", 0))  # type: ignore[arg-type]
+    later = (told(b"p", 1, 10, 40, stage=1), told(b"q", 2, 10, 40, stage=1))
+    one.tick(tick(5, *later, heads=(lost,), newest=40), 0.4)
+    assert given(one) == []
+    asks = one.requests(0.4)
+    assert [(ask.after, ask.until) for ask in asks if isinstance(ask, AskReplay)] == [(stamp(15), stamp(40))]

@@ -153,6 +153,7 @@ class Follower:
         self.most_bytes = most_bytes
         self.can_ask = can_ask
         self._ids = itertools.count(1)
+        self._arrivals = itertools.count()
         self._processes: OrderedDict[int, Process] = OrderedDict()
         self._ownerships: dict[tuple[PartitionId, int, int], Ownership] = {}
         self._current: dict[PartitionId, Ownership] = {}
@@ -495,7 +496,7 @@ class Follower:
                 return  # out of date, and not whole: likewise
         flow.next, flow.last = message.sequence + 1, message.last or flow.last
         self.bytes_held += size
-        ownership.lane.append((message.stage, (message, size)))
+        ownership.lane.append((message.stage, next(self._arrivals), message, size))
         self._flush(ownership)
 
     def _head(self, process: Process, head: Head) -> None:
@@ -516,7 +517,8 @@ class Follower:
             stage = max((one.stage for one in ownership.said.values()), default=0)
             self._hole(ownership, head.topic, flow, head.next, stage, last=head.last)
             flow.next, flow.last = head.next, head.last or flow.last
-            self._flush(ownership)
+            if stage <= ownership.open_stage:  # else others may open at this very tick: see _open
+                self._flush(ownership)
 
     def _hole(  # noqa: PLR0913 - one place that makes what two callers notice
         self,
@@ -539,7 +541,7 @@ class Follower:
             before=before,
             last=last,
         )
-        ownership.lane.append((stage, (Hole(missing), 0)))
+        ownership.lane.append((stage, next(self._arrivals), Hole(missing), 0))
 
     # ------------------------------------------------------------- ownerships
 
@@ -631,11 +633,12 @@ class Follower:
                 self._begin(process)
         waits = self._succeeds() or self._missed
         self._missed = False
-        for ownership in sorted(
-            self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch)
-        ):
-            if self._is_continuous(ownership):
-                self._flush(ownership)
+        by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch))
+        for ownership in by_start:
+            self._is_continuous(ownership)
+        for process in self._processes.values():
+            waits = self._open(process) or waits
+        for ownership in by_start:
             if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
                 ownership.waits_since = None
                 continue
@@ -766,15 +769,23 @@ class Follower:
         """Whether all of an ownership that another one follows on stands in the queue."""
         if not self._is_continuous(earlier, told=earlier.process is later.process):
             return False
-        if earlier.process is later.process and (earlier.id == later.id or not earlier.lives):
-            earlier.open_stage = _LAST_STAGE  # it is over, and was told to be behind all its messages
+        if earlier.process is later.process:
+            # It was told behind all that the earlier one sent before: `_open` keeps them in that order.
+            if earlier.id == later.id:
+                earlier.open_stage = _LAST_STAGE
+                self._flush(earlier)
+                return not earlier.lane
+            return True
         self._flush(earlier)
-        if earlier.process is later.process:  # what is of a stage not told yet was sent later
-            return not earlier.lane or earlier.lane[0][0] > earlier.stage
         if earlier.lane:
             return False
+<<<<<<< HEAD
         if earlier.starts_at == begins:
             return True  # it began at the same place, and so all of it is sent again
+=======
+        if (earlier.starts_at or later.starts_at) == begins:
+            return True
+>>>>>>> wt-simulation
         complete = earlier.complete
         return complete is not None and complete >= begins
 
@@ -785,8 +796,32 @@ class Follower:
         if ownership.lane[-1][0] > ownership.open_stage and self._moves_are_over(ownership):
             ownership.open_stage = max(ownership.open_stage, ownership.stage)
         while ownership.lane and ownership.lane[0][0] <= ownership.open_stage:
-            entry, size = ownership.lane.popleft()[1]
+            self._append(*ownership.lane.popleft()[2:])
+
+    def _open(self, process: Process) -> bool:
+        """Queue what a process has told to follow now; whether it can only be read again.
+
+        It sent all in a good order: that in which it came. Ticks that were lost may leave several of its
+        partitions to open at once; where a message is missing then, its place among theirs is not known.
+        """
+        opening = [
+            one
+            for one in self._current.values()
+            if one.process is process
+            and one.continuous
+            and one.stage > one.open_stage
+            and self._moves_are_over(one)
+        ]
+        entries = {one.id: [entry for entry in one.lane if entry[0] <= one.stage] for one in opening}
+        behind = [entry for waiting in entries.values() for entry in waiting]
+        if sum(map(bool, entries.values())) > 1 and any(isinstance(entry[2], Hole) for entry in behind):
+            return True
+        for _, _, entry, size in sorted(behind, key=lambda entry: entry[1]):
             self._append(entry, size)
+        for one in opening:
+            one.open_stage = one.stage
+            one.lane = deque(entry for entry in one.lane if entry[0] > one.stage)
+        return False
 
     def _moves_are_over(self, ownership: Ownership) -> bool:
         """Whether nothing is to come any more of what moved in; one process sends it in order itself."""
@@ -1020,7 +1055,7 @@ class Follower:
                 return
 
     def _drop(self, ownership: Ownership) -> None:
-        self.bytes_held -= sum(size for _, (_, size) in ownership.lane)
+        self.bytes_held -= sum(size for *_, size in ownership.lane)
         ownership.lane.clear()
 
     # ------------------------------------------------------------- what cannot be had

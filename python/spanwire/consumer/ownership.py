@@ -117,8 +117,8 @@ class Ownership:
     """What belongs to a later stage waits."""
     waits_since: float | None = None
     """Since when something of it cannot go on for want of what came before."""
-    lane: deque[tuple[int, Any]] = field(default_factory=deque)
-    """What waits until it may follow, each with the stage it belongs to."""
+    lane: deque[tuple[int, int, Any, int]] = field(default_factory=deque)
+    """What waits until it may follow: its stage, its place among all that came, itself, its bytes."""
 
     def tell(self, told: Told, sender: bytes) -> None:
         """Take what a sender says; a position never goes back within an epoch."""
