@@ -773,8 +773,8 @@ class Follower:
             # It was told behind all that the earlier one sent before: `_open` keeps them in that order.
             if earlier.id == later.id:
                 earlier.open_stage = _LAST_STAGE
-                self._flush(earlier)
-                return not earlier.lane
+                later.lane.extendleft((0, *entry[1:]) for entry in reversed(earlier.lane))
+                earlier.lane.clear()
             return True
         self._flush(earlier)
         if earlier.lane:
