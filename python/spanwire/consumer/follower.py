@@ -779,8 +779,8 @@ class Follower:
         self._flush(earlier)
         if earlier.lane:
             return False
-        if (earlier.starts_at or later.starts_at) == begins:
-            return True
+        if earlier.starts_at == begins:
+            return True  # it began at the same place, and so all of it is sent again
         complete = earlier.complete
         return complete is not None and complete >= begins
 
@@ -1057,8 +1057,8 @@ class Follower:
 
     def _gone_for_ever(self, after: Timestamp, until: Timestamp) -> Gap:
         return Gap(
-            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner keeps "
-            "them; read the rows again from Spanner",
+            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner "
+            "keeps them; read the rows again from Spanner",
             topic=None, partition=None, epoch=None, incarnation=None, output=None, sequences=None,
             after=after, before=until, last=None, certain=True,
         )  # fmt: skip

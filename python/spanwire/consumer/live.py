@@ -35,7 +35,7 @@ class Pub:
     """A SUB socket: what it does not take in time is lost, and noticed."""
 
     def __init__(self, endpoints: Sequence[str], topics: Sequence[str], high_water_mark: int) -> None:
-        """Subscriptions travel in the order of `topics`: once a tick arrives, those before it are in force."""
+        """Subscriptions travel in the order of `topics`: once a tick comes, those before it are in force."""
         self._socket = connected(zmq.SUB, endpoints, high_water_mark)
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())

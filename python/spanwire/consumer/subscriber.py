@@ -175,7 +175,7 @@ class Subscriber(Receiver):
         return True
 
     def transactions(self, timeout: float | None = None) -> Iterator[Transaction]:
-        """With order="transaction": whole ones, in commit order. Ends when none comes in `timeout` seconds."""
+        """With order="transaction": whole ones, in commit order. Ends when none comes within `timeout` s."""
         if self._order is None:
             raise ConfigError('transactions() needs order="transaction"')
         while self._released or self._wait_for(self._release, timeout):
@@ -303,7 +303,7 @@ class Subscriber(Receiver):
             if message.kind == "deadLetter":
                 self._on_dead_letter(message.dead_letter())
             else:
-                order.push(self._inbox.fresh(output, message), now)
+                order.push(self._inbox.fresh(output, message), now, message.size)
         self._settle()
         held_by = next((one.held_by for one in self._inbox.followers.values()), None)
         self._released.extend(
