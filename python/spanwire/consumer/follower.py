@@ -636,23 +636,28 @@ class Follower:
         by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch))
         for ownership in by_start:
             self._is_continuous(ownership)
-        for process in self._processes.values():
+        # What has to be read again comes before whatever opens now.
+        waits = self._wait([one for one in by_start if not one.continuous], now) or waits
+        for process in () if waits else self._processes.values():
             waits = self._open(process) or waits
-        for ownership in by_start:
-            if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
-                ownership.waits_since = None
-                continue
-            if not (ownership.told and ownership.process.settled):
-                continue  # what is not known yet will be told
-            if ownership.waits_since is None:
-                ownership.waits_since = now
-            # Of a single relay that is gone nothing more comes; of several, the other may be late.
-            patience = self._patience_s if self._generation else 0.0
-            waits = waits or now - ownership.waits_since >= patience
+        waits = waits or self._wait([one for one in by_start if one.continuous], now)
         if waits:
             self._read_again()
         self._raise()
         self._retire()
+
+    def _wait(self, ownerships: Sequence[Ownership], now: float) -> bool:
+        """Whether one of these has waited for so long that it is to be read again."""
+        longest = 0.0
+        for ownership in ownerships:
+            if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
+                ownership.waits_since = None
+            elif ownership.told and ownership.process.settled:  # else what is not known yet will be told
+                if ownership.waits_since is None:
+                    ownership.waits_since = now
+                longest = max(longest, 1e-9, now - ownership.waits_since)
+        # Of a single relay that is gone nothing more comes; of several, the other may be late.
+        return longest > 0 and longest >= (self._patience_s if self._generation else 0.0)
 
     def _join(self, now: float) -> bool:
         """Begin to follow once all members are known; whether it has begun."""
@@ -826,7 +831,7 @@ class Follower:
             source = self._known(move.source)
             if source is None:
                 return False  # it came and ended unheard
-            if source.process is ownership.process:
+            if source.process is ownership.process and source.continuous:
                 continue
             complete = source.complete
             if not source.continuous or source.lane or complete is None or complete < move.at:
