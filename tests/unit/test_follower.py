@@ -103,3 +103,20 @@ def test_where_a_message_is_missing_among_several_that_open_all_is_read_again() 
     assert given(one) == []
     asks = one.requests(0.4)
     assert [(ask.after, ask.until) for ask in asks if isinstance(ask, AskReplay)] == [(stamp(15), stamp(40))]
+
+
+def test_children_that_came_and_ended_unheard_are_not_waited_for() -> None:
+    """Their parent's end was heard, theirs was told in ticks that were lost: all is read again."""
+    one = follower()
+    one.tick(tick(0, told(b"p", 1, 10, None), told(b"q", 2, 10, None)), 0.0)
+    ended = told(b"p", 1, 10, 20, state="ended", children=(b"c",))
+    one.tick(tick(1, ended, told(b"q", 2, 10, 30), newest=30), 0.1)
+    assert given(one) == []
+    one.tick(tick(90, told(b"q", 2, 10, 100), told(b"d", 4, 50, 100, (b"c",)), newest=100), 9.0)
+    [ask] = one.requests(9.0)
+    assert isinstance(ask, AskReplay)
+    one.done(ask.id, 9.1)
+    assert given(one) == []
+    one.tick(tick(91, told(b"q", 2, 10, 120), told(b"d", 4, 50, 110, (b"c",)), newest=120), 9.2)
+    assert given(one) == []
+    assert one.watermark == stamp(110)

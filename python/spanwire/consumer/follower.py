@@ -165,6 +165,7 @@ class Follower:
         self._missed = False
         """A partition's end, and with it perhaps what it sent last."""
         self._waits_to_join_since: float | None = None
+        self._left_since: float | None = None
         self._asked_heads_at: float | None = None
         self._again_at = 0.0
         self._queue: deque[tuple[Any, int]] = deque()
@@ -631,28 +632,33 @@ class Follower:
         for process in self._processes.values():
             if process.begun and (process.heads or process.early):
                 self._begin(process)
-        waits = self._succeeds() or self._missed
+        waits = self._succeeds() or self._missed or self._abandons(now)
         self._missed = False
         by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch))
         for ownership in by_start:
             self._is_continuous(ownership)
-        for process in self._processes.values():
+        # What has to be read again comes before whatever opens now.
+        waits = self._wait([one for one in by_start if not one.continuous], now) or waits
+        for process in () if waits else self._processes.values():
             waits = self._open(process) or waits
-        for ownership in by_start:
-            if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
-                ownership.waits_since = None
-                continue
-            if not (ownership.told and ownership.process.settled):
-                continue  # what is not known yet will be told
-            if ownership.waits_since is None:
-                ownership.waits_since = now
-            # Of a single relay that is gone nothing more comes; of several, the other may be late.
-            patience = self._patience_s if self._generation else 0.0
-            waits = waits or now - ownership.waits_since >= patience
+        waits = waits or self._wait([one for one in by_start if one.continuous], now)
         if waits:
             self._read_again()
         self._raise()
         self._retire()
+
+    def _wait(self, ownerships: Sequence[Ownership], now: float) -> bool:
+        """Whether one of these has waited for so long that it is to be read again."""
+        longest = 0.0
+        for ownership in ownerships:
+            if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
+                ownership.waits_since = None
+            elif ownership.told and ownership.process.settled:  # else what is not known yet will be told
+                if ownership.waits_since is None:
+                    ownership.waits_since = now
+                longest = max(longest, 1e-9, now - ownership.waits_since)
+        # Of a single relay that is gone nothing more comes; of several, the other may be late.
+        return longest > 0 and longest >= (self._patience_s if self._generation else 0.0)
 
     def _join(self, now: float) -> bool:
         """Begin to follow once all members are known; whether it has begun."""
@@ -826,7 +832,7 @@ class Follower:
             source = self._known(move.source)
             if source is None:
                 return False  # it came and ended unheard
-            if source.process is ownership.process:
+            if source.process is ownership.process and source.continuous:
                 continue
             complete = source.complete
             if not source.continuous or source.lane or complete is None or complete < move.at:
@@ -996,6 +1002,23 @@ class Follower:
             self._go(ownership.id)
         return not all(one.continuous and not one.lane and one.ended for one in left)
 
+    def _abandons(self, now: float) -> bool:
+        """Give up what a relay had that is no member any more, once no other one has taken it for long."""
+        left = [one for one in self._current.values() if not self._is_member(one.process)]
+        members = [one for one in self._processes.values() if one.incarnation in self._members]
+        known = len(members) == len(self._members) and all(one.begun and one.sure for one in members)
+        if not (self._generation and left and known):
+            self._left_since = None
+            return False
+        if self._left_since is None:
+            self._left_since = now
+        if now - self._left_since < self._patience_s:
+            return False
+        self._left_since = None
+        for ownership in left:
+            self._go(ownership.id)
+        return True
+
     def _miss(self, process: Process, tick: Tick) -> None:
         """Notice the partitions that a tick tells no more: their end was told in ticks that were lost.
 
@@ -1007,7 +1030,9 @@ class Follower:
             if ownership.process is not process or (ownership.id, ownership.epoch) in present:
                 continue
             said = ownership.said.get(tick.sender)
-            if said is None and caught_up and ownership.ending:
+            if said is not None and said.state == "ended" and not all(map(self._known, ownership.children)):
+                ownership.children = ()  # they came and ended, too; one that still waits has another parent
+            elif said is None and caught_up and ownership.ending:
                 said = next(one for one in ownership.said.values() if one.state == "ended")
             elif said is None or said.state != "live":
                 continue
