@@ -41,7 +41,7 @@ class Verdict:
     def line(self) -> str:
         """For the table."""
         how = "SURVIVED" if self.found is None else self.found
-        return f"{self.name:<28} {self.by:<14} {how:<44.44} {self.what}"
+        return f"{self.name:<28} {self.by:<16} {how:<44.44} {self.what}"
 
 
 def by_processes(mutant: Mutant) -> Verdict:
@@ -55,14 +55,11 @@ def by_processes(mutant: Mutant) -> Verdict:
 
 
 def by_simulation() -> Iterator[Verdict]:
-    """Those of the simulation in one process: `python tests/simulation/mutants.py --json`."""
-    if not _SIMULATION.exists():
-        return
+    """Those of the simulation in one process."""
     command = [sys.executable, str(_SIMULATION), "--json"]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-    for line in done.stdout.splitlines():
-        one = json.loads(line)
-        yield Verdict(one["name"], one.get("what", ""), "simulation", one.get("found"))
+    for one in json.loads(done.stdout)["mutants"]:
+        yield Verdict(one["name"], one["what"], f"simulation, {one['seed']}", one["by"])
 
 
 def main() -> int:
@@ -73,7 +70,7 @@ def main() -> int:
     if unknown := set(names) - set(MUTANTS):
         parser.error(f"no such bug: {', '.join(sorted(unknown))}")
     survived = 0
-    print(f"{'bug':<28} {'found by':<14} {'as':<44} what it is")
+    print(f"{'bug':<28} {'found by, seed':<16} {'as':<44} what it is")
     verdicts = [] if names else [by_simulation()]
     verdicts.append(by_processes(MUTANTS[name]) for name in names or MUTANTS)
     for verdict in (one for each in verdicts for one in each):
