@@ -5,11 +5,19 @@ PYTHON ?= python3
 BIN    := .venv/bin
 # Two test processes by default: what a small machine has.
 JOBS   ?= 2
+# Runs of the simulation, and the first one's seed.
+SEEDS ?= 10000
+FROM  ?= 0
 # Seconds that each fuzz target runs.
 FUZZ_SECONDS ?= 15
+# A run with faults: its seed, how long it commits, how many relays, where its histories stay.
+SEED    ?=
+SECONDS ?= 30
+RELAYS  ?= 1
+HISTORY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python interop lint fmt bench fuzz docs wheel schema golden audit clean
+.PHONY: help build demo test test-rust test-python simulate chaos chaos-mutants interop lint fmt bench fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -36,6 +44,16 @@ test-rust:
 
 test-python: build
 	$(BIN)/python -m pytest -q -n $(JOBS)
+
+simulate: build ## Relays, network, store, Spanner and consumers on a virtual clock, SEEDS times (SEED=N: one, with its trace)
+	$(BIN)/python tests/simulation/run.py $(if $(SEED),--seed $(SEED) --trace,--seeds $(SEEDS) --from $(FROM))
+
+chaos: build ## Run processes under faults and judge their histories (SEED=7 SECONDS=30 RELAYS=1 HISTORY=DIR)
+	@PYTHONPATH=tests $(BIN)/python -m chaos --seed $(or $(SEED),1) --seconds $(SECONDS) --relays $(RELAYS) \
+	  $(if $(HISTORY),--history $(HISTORY))
+
+chaos-mutants: build ## Plant bugs, one at a time: each must be found
+	@PYTHONPATH=tests $(BIN)/python -m chaos.mutants
 
 interop: build ## Build and compare consumers in six languages (INTEROP=--available: those whose tools are here)
 	$(BIN)/python tests/interop/run.py $(INTEROP)

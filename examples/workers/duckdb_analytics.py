@@ -17,8 +17,7 @@ from typing import Any
 
 import duckdb
 
-from spanwire import Subscriber, Timestamp
-from spanwire.consumer import Transaction
+from spanwire import Change, Subscriber, Timestamp
 
 KEYS = {"accounts": ("id",), "orders": ("customer", "number")}
 TABLES = {  # what is analysed of each table, whatever else it has
@@ -54,7 +53,7 @@ def main(path: str, changes: str, replays: str, topics: str, since: str) -> None
                 database.commit()
 
 
-def net(transactions: Iterable[Transaction]) -> dict[str, Rows]:
+def net(transactions: Iterable[Iterable[Change]]) -> dict[str, Rows]:
     """What transactions do to each table, taken together: DuckDB is quick with many rows at a time."""
     tables: dict[str, Rows] = {table: {} for table in TABLES}
     for transaction in transactions:

@@ -11,10 +11,21 @@ from spanwire._core import (
     Untyped,
     __version__,
 )
-from spanwire.consumer import Member, Replay, Snapshot, Subscriber, Worker, replay, snapshot
+from spanwire.consumer import (
+    Cursor,
+    Member,
+    Replay,
+    Snapshot,
+    Subscriber,
+    Transaction,
+    Worker,
+    replay,
+    snapshot,
+)
 
 __all__ = [
     "Change",
+    "Cursor",
     "Member",
     "Message",
     "Output",
@@ -24,6 +35,7 @@ __all__ = [
     "Snapshot",
     "Subscriber",
     "Timestamp",
+    "Transaction",
     "Untyped",
     "Worker",
     "__version__",

@@ -449,6 +449,9 @@ class Message:
     @property
     def count(self) -> int: ...
     @property
+    def size(self) -> int:
+        """Bytes of its frames, the header aside."""
+    @property
     def received_at(self) -> int: ...
     @property
     def sent_at(self) -> int: ...

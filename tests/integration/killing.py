@@ -15,9 +15,10 @@ from typing import Any, Self
 from integration.relays import eventually
 from integration.test_relay_killed import free_endpoint, relay
 
+from spanwire import Timestamp
 from spanwire.simulator import Simulator, WorkloadConfig
 
-_KILLS = 5
+_KILLS = 3
 _CONFIG = """
 [source]
 project = "{source.project}"
@@ -53,10 +54,15 @@ def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tup
         yield changes, replays
 
 
+def beginning(simulator: Simulator) -> str:
+    """When the change stream was created: before that there is nothing to be had."""
+    return str(Timestamp(simulator.created // 10**9, simulator.created % 10**9))
+
+
 class Writing:
     """Commits at a pace while the block runs, or until it is stopped."""
 
-    def __init__(self, simulator: Simulator, rate: float = 300) -> None:
+    def __init__(self, simulator: Simulator, rate: float = 200) -> None:
         self._simulator = simulator
         self._step = WorkloadConfig(changes=30, rate=rate)
         self._stop = threading.Event()

@@ -8,9 +8,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from integration.killing import Writing, killed_amid_work, relaying
+from integration.killing import Writing, beginning, killed_amid_work, relaying
 
-from spanwire import Timestamp
 from spanwire.consumer.cursor import Version
 from spanwire.simulator import Simulator, SimulatorConfig
 
@@ -34,14 +33,13 @@ def entries(ledger: Path) -> list[str]:
 def test_with_sqlite_each_change_takes_effect_once(order: str, tmp_path: Path) -> None:
     """However often the consumer is killed amid its work, while partitions split and merge; in order too."""
     config, ledger = SimulatorConfig(partitions=3, churn=150, seed=11), tmp_path / "ledger.db"
-    since = str(Timestamp.now())
     with (
         Simulator(config) as simulator,
         relaying(simulator, tmp_path) as (changes, replays),
         Writing(simulator) as writing,
     ):
         killed_amid_work(
-            [LEDGER, str(ledger), order, changes, replays, since],
+            [LEDGER, str(ledger), order, changes, replays, beginning(simulator)],
             writing,
             lambda: len(entries(ledger)),
             lambda: len(entries(ledger)) >= len(list(simulator.committed())),

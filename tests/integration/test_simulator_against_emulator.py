@@ -262,7 +262,7 @@ def test_catalogues_agree(pair: Pair) -> None:
 
 
 def test_tables_agree(pair: Pair) -> None:
-    """Rows at a timestamp, whole and in parts: of simulator, emulator and official client, also of the past."""
+    """Rows at a timestamp, also of the past, whole and in parts, as the official client reads them."""
     pair.commit(TRANSACTIONS[0])
     pair.commit(TRANSACTIONS[1])
     between = now()

@@ -75,10 +75,11 @@ def test_a_snapshot_and_the_changes_after_it_are_the_tables(
     database: EmulatorDatabase, tmp_path: Path
 ) -> None:
     """While rows are written: rows at one timestamp, then changes, applied in order."""
-    with Relay(settings(database, tmp_path)) as relay, writing(database, 1000) as committed:
+    with Relay(settings(database, tmp_path)) as relay:
         endpoint = relay.endpoints[1][0]
         state: dict[str, dict[tuple[Any, ...], dict[str, Any]]] = {}
-        with snapshot(endpoint) as rows:
+        # The emulator takes one transaction of a session at a time: others write once this one has ended.
+        with writing(database, 1000) as committed, snapshot(endpoint) as rows:
             for row in rows:
                 table = state.setdefault(row.table, {})
                 assert row.mod_type == "INSERT" and row.commit_timestamp == rows.at

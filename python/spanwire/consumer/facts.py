@@ -17,8 +17,6 @@ PartitionId = bytes
 
 TICK_LEVEL = "_tick/"
 DEAD_LEVEL = "_dead/"
-ROUND = 16
-"""A relay tells the head of every flow at least once in so many ticks, also of flows that rest."""
 _BEGINNING = Timestamp(-62_135_596_800)  # of the year 1
 
 
@@ -56,6 +54,9 @@ class Arrival(Protocol):
     @property
     def last(self) -> RecordVersion | None:
         """The newest change in it."""
+
+    def changes(self) -> list[Any]:
+        """What it holds, decoded."""
 
 
 @dataclass(frozen=True, slots=True)

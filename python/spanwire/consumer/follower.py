@@ -7,11 +7,11 @@ How nothing is lost and nothing overtakes:
 
 - A message of a flow follows the one before it. A hole is asked for by its sequences (`AskRepair`); what
   comes behind waits in one queue, so it keeps its place.
-- Of an ownership nothing goes on before ticks have told it, with nothing that was told before missed: then all
-  its parents sent is known. Likewise behind a move (`stage`).
-- Where an ownership begins behind the point up to which its predecessors are complete, or a hole cannot be had
-  any more, all changes of the stream from the watermark on are asked for (`AskReplay`). That is safe always: of each key
-  a beginning has been handed over, the replay is in order, and what came before is dropped by windows.
+- Of an ownership nothing goes on before ticks have told it, with nothing that was told before missed: then
+  all that its parents sent is known. Likewise behind a move (`stage`).
+- Where an ownership begins behind the point up to which its predecessors are complete, or a hole cannot be
+  had any more, all changes of the stream from the watermark on are asked for (`AskReplay`). That is safe
+  always: of each key a beginning has been handed over, the replay is in order, and windows drop what came.
 - The watermark rises by positions, in marks that have their place in the same queue.
 """
 
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from spanwire._core import Timestamp, Window
 from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick
-from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process
+from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process, Said
 from spanwire.consumer.reached import Frontier, Lane, Reached, just_before
 from spanwire.errors import Gap, RefusedError
 
@@ -127,14 +127,14 @@ class _End:
 class Follower:
     """One output, followed. One thread at a time uses it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - all but the first are for special ends
         self,
         topics: Sequence[str] = ("",),
         *,
         start: Reached | None = None,
         can_ask: bool = True,
         endpoints: int | None = None,
-        window: Callable[[], Any] | Callable[..., Any] = Window,
+        window: Callable[..., Any] = Window,
         restore: Callable[[Frontier], Any] | None = None,
         patience_s: float = 3.0,
         most_bytes: int = 64 << 20,
@@ -150,9 +150,10 @@ class Follower:
         self._endpoints = endpoints
         self._window, self._restore = window, restore or Window.restore
         self._patience_s = patience_s
-        self._most_bytes = most_bytes
+        self.most_bytes = most_bytes
         self.can_ask = can_ask
         self._ids = itertools.count(1)
+        self._arrivals = itertools.count()
         self._processes: OrderedDict[int, Process] = OrderedDict()
         self._ownerships: dict[tuple[PartitionId, int, int], Ownership] = {}
         self._current: dict[PartitionId, Ownership] = {}
@@ -161,6 +162,8 @@ class Follower:
         self._whole: Process | None = None
         self._members: frozenset[int] = frozenset()
         self._joined = False
+        self._missed = False
+        """A partition's end, and with it perhaps what it sent last."""
         self._waits_to_join_since: float | None = None
         self._asked_heads_at: float | None = None
         self._again_at = 0.0
@@ -197,9 +200,9 @@ class Follower:
 
     def message(self, message: Arrival, now: float, size: int = 0) -> None:
         """Take a live message that belongs to a flow (changes, a dead letter), of `size` bytes."""
-        if self.bytes_held >= self._most_bytes:
+        if self.bytes_held >= self.most_bytes:
             self._shed()
-        if self.bytes_held >= self._most_bytes:
+        if self.bytes_held >= self.most_bytes:
             self.dropped += 1  # the next one of its flow, or a tick, shows that it is missing
             return
         process = self._process(message.incarnation)
@@ -229,6 +232,7 @@ class Follower:
             ownership = self._told(process, told.id, told.epoch)
             if ownership is not None:
                 ownership.tell(told, tick.sender)
+        self._miss(process, tick)
         for head in tick.heads:
             if head.topic.startswith(self._topics):
                 self._head(process, head)
@@ -373,6 +377,17 @@ class Follower:
         return None if least is None else f"partition {least.id.hex()} is complete up to {least.complete}"
 
     @property
+    def held_by(self) -> PartitionId | None:
+        """The partition that holds the watermark."""
+        least = self._least()
+        return None if least is None else least.id
+
+    @property
+    def baselines(self) -> int:
+        """Senders that are known: whatever they lose is noticed."""
+        return sum(one.sure for process in self._processes.values() for one in process.senders.values())
+
+    @property
     def newest_position(self) -> Timestamp | None:
         """How far the partition has come that is the furthest."""
         return max((one.complete for one in self._current.values() if one.complete is not None), default=None)
@@ -473,12 +488,15 @@ class Follower:
         if message.sequence < flow.next:
             return
         if message.sequence > flow.next:
-            if current is not None and current is not ownership and current.process is not process:
+            if current is None or current is ownership or current.process is process:
+                self._hole(
+                    ownership, message.topic, flow, message.sequence, message.stage, before=message.first
+                )
+            elif current.epoch > message.epoch:
                 return  # out of date, and not whole: likewise
-            self._hole(ownership, message.topic, flow, message.sequence, message.stage, before=message.first)
         flow.next, flow.last = message.sequence + 1, message.last or flow.last
         self.bytes_held += size
-        ownership.lane.append((message.stage, (message, size)))
+        ownership.lane.append((message.stage, next(self._arrivals), message, size))
         self._flush(ownership)
 
     def _head(self, process: Process, head: Head) -> None:
@@ -499,15 +517,17 @@ class Follower:
             stage = max((one.stage for one in ownership.said.values()), default=0)
             self._hole(ownership, head.topic, flow, head.next, stage, last=head.last)
             flow.next, flow.last = head.next, head.last or flow.last
-            self._flush(ownership)
+            if stage <= ownership.open_stage:  # else others may open at this very tick: see _open
+                self._flush(ownership)
 
-    def _hole(
+    def _hole(  # noqa: PLR0913 - one place that makes what two callers notice
         self,
         ownership: Ownership,
         topic: str,
         flow: Flow,
         end: int,
         stage: int,
+        *,
         before: RecordVersion | None = None,
         last: RecordVersion | None = None,
     ) -> None:
@@ -521,7 +541,7 @@ class Follower:
             before=before,
             last=last,
         )
-        ownership.lane.append((stage, (Hole(missing), 0)))
+        ownership.lane.append((stage, next(self._arrivals), Hole(missing), 0))
 
     # ------------------------------------------------------------- ownerships
 
@@ -567,6 +587,9 @@ class Follower:
                 return current
             if epoch == current.epoch:
                 self.clashes.setdefault(partition, epoch)
+                clashing = self._ownerships.setdefault(place, Ownership(partition, epoch, process))
+                clashing.continuous, clashing.open_stage = True, _LAST_STAGE
+                self._flush(clashing)
             return None
         ownership = self._ownerships.get(place)
         if ownership is None:
@@ -608,12 +631,14 @@ class Follower:
         for process in self._processes.values():
             if process.begun and (process.heads or process.early):
                 self._begin(process)
-        waits = self._succeeds()
-        for ownership in sorted(
-            self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch)
-        ):
-            if self._is_continuous(ownership):
-                self._flush(ownership)
+        waits = self._succeeds() or self._missed
+        self._missed = False
+        by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch))
+        for ownership in by_start:
+            self._is_continuous(ownership)
+        for process in self._processes.values():
+            waits = self._open(process) or waits
+        for ownership in by_start:
             if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
                 ownership.waits_since = None
                 continue
@@ -744,13 +769,23 @@ class Follower:
         """Whether all of an ownership that another one follows on stands in the queue."""
         if not self._is_continuous(earlier, told=earlier.process is later.process):
             return False
-        if earlier.process is later.process:  # it was told behind all messages of the earlier one
-            earlier.open_stage = _LAST_STAGE
+        if earlier.process is later.process:
+            # It was told behind all that the earlier one sent before: `_open` keeps them in that order.
+            if earlier.id == later.id:
+                earlier.open_stage = _LAST_STAGE
+                self._flush(earlier)
+                return not earlier.lane
+            return True
         self._flush(earlier)
         if earlier.lane:
             return False
-        if earlier.process is later.process:
+<<<<<<< HEAD
+        if earlier.starts_at == begins:
+            return True  # it began at the same place, and so all of it is sent again
+=======
+        if (earlier.starts_at or later.starts_at) == begins:
             return True
+>>>>>>> wt-simulation
         complete = earlier.complete
         return complete is not None and complete >= begins
 
@@ -761,8 +796,32 @@ class Follower:
         if ownership.lane[-1][0] > ownership.open_stage and self._moves_are_over(ownership):
             ownership.open_stage = max(ownership.open_stage, ownership.stage)
         while ownership.lane and ownership.lane[0][0] <= ownership.open_stage:
-            entry, size = ownership.lane.popleft()[1]
+            self._append(*ownership.lane.popleft()[2:])
+
+    def _open(self, process: Process) -> bool:
+        """Queue what a process has told to follow now; whether it can only be read again.
+
+        It sent all in a good order: that in which it came. Ticks that were lost may leave several of its
+        partitions to open at once; where a message is missing then, its place among theirs is not known.
+        """
+        opening = [
+            one
+            for one in self._current.values()
+            if one.process is process
+            and one.continuous
+            and one.stage > one.open_stage
+            and self._moves_are_over(one)
+        ]
+        entries = {one.id: [entry for entry in one.lane if entry[0] <= one.stage] for one in opening}
+        behind = [entry for waiting in entries.values() for entry in waiting]
+        if sum(map(bool, entries.values())) > 1 and any(isinstance(entry[2], Hole) for entry in behind):
+            return True
+        for _, _, entry, size in sorted(behind, key=lambda entry: entry[1]):
             self._append(entry, size)
+        for one in opening:
+            one.open_stage = one.stage
+            one.lane = deque(entry for entry in one.lane if entry[0] > one.stage)
+        return False
 
     def _moves_are_over(self, ownership: Ownership) -> bool:
         """Whether nothing is to come any more of what moved in; one process sends it in order itself."""
@@ -942,6 +1001,24 @@ class Follower:
             self._go(ownership.id)
         return not all(one.continuous and not one.lane and one.ended for one in left)
 
+    def _miss(self, process: Process, tick: Tick) -> None:
+        """Notice the partitions that a tick tells no more: their end was told in ticks that were lost.
+
+        So were, perhaps, the heads of their last messages, and their children: that is read again.
+        """
+        present = {(told.id, told.epoch) for told in tick.partitions}
+        caught_up = process.senders[tick.sender].caught_up
+        for ownership in self._current.values():
+            if ownership.process is not process or (ownership.id, ownership.epoch) in present:
+                continue
+            said = ownership.said.get(tick.sender)
+            if said is None and caught_up and ownership.ending:
+                said = next(one for one in ownership.said.values() if one.state == "ended")
+            elif said is None or said.state != "live":
+                continue
+            ownership.said[tick.sender] = Said(said.position, said.stage, "ended")
+            self._missed = True
+
     def _retire(self) -> None:
         """Set aside what has ended in partitions that are known."""
         over = [
@@ -978,15 +1055,15 @@ class Follower:
                 return
 
     def _drop(self, ownership: Ownership) -> None:
-        self.bytes_held -= sum(size for _, (_, size) in ownership.lane)
+        self.bytes_held -= sum(size for *_, size in ownership.lane)
         ownership.lane.clear()
 
     # ------------------------------------------------------------- what cannot be had
 
     def _gone_for_ever(self, after: Timestamp, until: Timestamp) -> Gap:
         return Gap(
-            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner keeps "
-            "them; read the rows again from Spanner",
+            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner "
+            "keeps them; read the rows again from Spanner",
             topic=None, partition=None, epoch=None, incarnation=None, output=None, sequences=None,
             after=after, before=until, last=None, certain=True,
         )  # fmt: skip

@@ -10,6 +10,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
 
+import zmq
+
 from spanwire._core import Change, Message, Timestamp
 from spanwire.consumer.link import Answer, Link
 from spanwire.consumer.waiting import readable
@@ -17,6 +19,7 @@ from spanwire.errors import ClosedError, RefusedError
 
 _LOOK_S = 1.0
 _JOIN_AGAIN_S = 0.5
+_LINGER_MS = 1000
 _SILENCE_S = 10.0
 """A relay tells its members every second how far the group is."""
 _PASSING = ("stopping", "notMember", "busy", "tooMany", "neverSent", "outOfOrder", "failed")
@@ -162,6 +165,7 @@ class Member:
             return
         self._tell("leave", delivery=0 if self._at is None else self._at.delivery)
         self._drop()
+        self._link.socket.setsockopt(zmq.LINGER, _LINGER_MS)  # the last acks are on their way
         self._link.close()
 
     def __iter__(self) -> Self:

@@ -37,6 +37,8 @@ class Sender:
     sequence: int = -1
     sure: bool = False
     """Every head that it has told is known here."""
+    caught_up: bool = False
+    """With its last tick it became sure: what it told for a while, in those before it, may be missed."""
     newest: Timestamp | None = None
 
 
@@ -70,9 +72,9 @@ class Process:
         sender = self.senders.setdefault(tick.sender, Sender())
         if tick.sequence <= sender.sequence:
             return None
-        sender.sure = tick.complete or (
-            tick.sequence == sender.sequence + 1 and (sender.sure or not tick.sequence)
-        )
+        was_sure = sender.sure and tick.sequence == sender.sequence + 1
+        sender.sure = tick.complete or was_sure or tick.sequence == 0
+        sender.caught_up = sender.sure and not was_sure
         sender.sequence = tick.sequence
         if tick.newest is not None and (sender.newest is None or tick.newest > sender.newest):
             sender.newest = tick.newest
@@ -115,8 +117,8 @@ class Ownership:
     """What belongs to a later stage waits."""
     waits_since: float | None = None
     """Since when something of it cannot go on for want of what came before."""
-    lane: deque[tuple[int, Any]] = field(default_factory=deque)
-    """What waits until it may follow, each with the stage it belongs to."""
+    lane: deque[tuple[int, int, Any, int]] = field(default_factory=deque)
+    """What waits until it may follow: its stage, its place among all that came, itself, its bytes."""
 
     def tell(self, told: Told, sender: bytes) -> None:
         """Take what a sender says; a position never goes back within an epoch."""
@@ -134,6 +136,11 @@ class Ownership:
     def told(self) -> bool:
         """Every sender has told it, and nothing that they told before it is missed."""
         return self.process.sure and self.said.keys() >= self.process.senders.keys()
+
+    @property
+    def lives(self) -> bool:
+        """Some sender has told that it goes on."""
+        return any(one.state == "live" for one in self.said.values())
 
     @property
     def ending(self) -> bool:

@@ -12,32 +12,17 @@ import zmq
 
 from spanwire._core import Change
 from spanwire.consumer.waiting import readable
-from spanwire.errors import ClosedError, ConfigError
+from spanwire.errors import ConfigError
 
 T = TypeVar("T")
 _DAY_S = 86_400.0
-_AT_ONCE = 64
-"""Messages taken from the socket before what they hold is handed over."""
 
 
 class Receiver:
     """Base of `Subscriber` and `Worker`. One thread or task at a time receives."""
 
-    def __init__(self, kind: int, endpoints: str | Sequence[str], high_water_mark: int) -> None:
-        self._endpoints = [endpoints] if isinstance(endpoints, str) else list(endpoints)
-        if not self._endpoints:
-            raise ConfigError("endpoints: needs at least one, such as tcp://127.0.0.1:5560")
+    def __init__(self) -> None:
         self._ready: deque[Change] = deque()
-        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.RCVHWM, high_water_mark)
-        # A link that died without a word is noticed, and connected anew.
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
-        self._socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
-        self._socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
-        self._socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
-        self._socket.setsockopt(zmq.RECONNECT_IVL, 100)
-        self._socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
 
     def receive(self, timeout: float | None = None) -> list[Change]:
         """Changes that have come, in order; [] when none came within `timeout` seconds (None: for ever)."""
@@ -48,7 +33,7 @@ class Receiver:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (changes := self._take_ready()) is None:
             left = left_until(deadline)
-            if await self._readable(min(left, self._patience())):
+            if await readable(self._sockets(), min(left, self._patience())):
                 self._take_messages()
             elif left <= 0:
                 return []
@@ -60,24 +45,15 @@ class Receiver:
         deadline = None if timeout is None else time.monotonic() + timeout
         while (found := look()) is None:
             left = left_until(deadline)
-            if self._open().poll(round(min(left, self._patience()) * 1000)):
+            if poll(self._sockets(), min(left, self._patience())):
                 self._take_messages()
             elif left <= 0:
                 return None
             self._look_around()
         return found
 
-    async def _readable(self, timeout: float) -> bool:
-        """Wait for the socket in whatever event loop runs."""
-        try:
-            return await readable(self._open(), timeout)
-        except zmq.ZMQError:
-            self._open()  # says that it was closed
-            raise
-
     def close(self) -> None:
-        """Close the socket. What has not been handed over is dropped."""
-        self._socket.close()
+        """Close the sockets. What has not been handed over is dropped."""
         self._ready.clear()
 
     def __iter__(self) -> Self:
@@ -110,31 +86,13 @@ class Receiver:
         """Close it."""
         self.close()
 
-    def _connect(self) -> None:
-        for endpoint in self._endpoints:
-            try:
-                self._socket.connect(endpoint)
-            except zmq.ZMQError as error:
-                self.close()
-                raise ConfigError(
-                    f'endpoint "{endpoint}": {error.strerror}; it must look like tcp://127.0.0.1:5560 '
-                    "or ipc:///run/spanwire.sock",
-                    endpoint=endpoint,
-                ) from None
-
-    def _open(self) -> zmq.Socket[bytes]:
-        if self._socket.closed:
-            raise ClosedError("the subscriber is closed")
-        return self._socket
+    def _sockets(self) -> list[zmq.Socket[bytes]]:
+        """Those to wait for. ClosedError once it is closed."""
+        raise NotImplementedError
 
     def _take_messages(self) -> None:
-        """Take what lies in the socket, without waiting."""
-        for _ in range(_AT_ONCE):
-            try:
-                frames = self._socket.recv_multipart(zmq.NOBLOCK)
-            except zmq.Again:
-                return
-            self._take(frames)
+        """Take what lies in the sockets, without waiting; not without bound."""
+        raise NotImplementedError
 
     def _take_ready(self) -> list[Change] | None:
         """What is to be handed over next; None where there is nothing."""
@@ -151,11 +109,51 @@ class Receiver:
     def _look_around(self) -> None:
         """Notice what silence tells."""
 
-    def _take(self, frames: list[bytes]) -> None:
-        raise NotImplementedError
-
     def _next(self) -> list[Change] | None:
         raise NotImplementedError
+
+
+def connected(kind: int, endpoints: Sequence[str], high_water_mark: int) -> zmq.Socket[bytes]:
+    """A receiving socket. ConfigError for an endpoint that cannot be one."""
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.RCVHWM, high_water_mark)
+    # A link that died without a word is noticed, and connected anew.
+    socket.setsockopt(zmq.TCP_KEEPALIVE, 1)
+    socket.setsockopt(zmq.TCP_KEEPALIVE_IDLE, 30)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, 10_000)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
+    socket.setsockopt(zmq.RECONNECT_IVL, 100)
+    socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    for endpoint in endpoints:
+        try:
+            socket.connect(endpoint)
+        except zmq.ZMQError as error:
+            socket.close()
+            raise ConfigError(
+                f'endpoint "{endpoint}": {error.strerror}; it must look like tcp://127.0.0.1:5560 '
+                "or ipc:///run/spanwire.sock",
+                endpoint=endpoint,
+            ) from None
+    return socket
+
+
+def listed(endpoints: str | Sequence[str]) -> list[str]:
+    """One endpoint or several, as a list. ConfigError where there is none."""
+    found = [endpoints] if isinstance(endpoints, str) else list(endpoints)
+    if not found:
+        raise ConfigError("endpoints: needs at least one, such as tcp://127.0.0.1:5560")
+    return found
+
+
+def poll(sockets: Sequence[zmq.Socket[bytes]], timeout: float) -> bool:
+    """Whether one has something to read, now or within `timeout` seconds."""
+    if len(sockets) == 1:
+        return bool(sockets[0].poll(round(timeout * 1000)))
+    poller = zmq.Poller()
+    for socket in sockets:
+        poller.register(socket, zmq.POLLIN)
+    return bool(poller.poll(round(timeout * 1000)))
 
 
 def left_until(deadline: float | None) -> float:

@@ -10,7 +10,11 @@ import zmq
 
 from spanwire._core import Change, Message
 from spanwire.consumer import letters
-from spanwire.consumer.receiver import Receiver
+from spanwire.consumer.receiver import Receiver, connected, listed
+from spanwire.errors import ClosedError
+
+_AT_ONCE = 64
+"""Messages taken from the socket before what they hold is handed over."""
 
 
 class Worker(Receiver):
@@ -33,18 +37,32 @@ class Worker(Receiver):
         `table`, `reason` and `raw`; without it, a warning is logged.
         `receive_high_water_mark`: messages that wait in the socket; few, so that work goes to who is free.
         """
-        super().__init__(zmq.PULL, endpoints, receive_high_water_mark)
+        super().__init__()
+        self._socket = connected(zmq.PULL, listed(endpoints), receive_high_water_mark)
         self._on_dead_letter = on_dead_letter or letters.warn
         self._letters: deque[Message] = deque()
         self._changes: list[Change] = []
-        self._connect()
 
-    def _take(self, frames: list[bytes]) -> None:
-        message = Message.decode(frames)
-        if message.kind == "changes":
-            self._changes += message.changes()
-        elif message.kind == "deadLetter":
-            self._letters.append(message)
+    def close(self) -> None:
+        """Close the socket. What has not been handed over is dropped."""
+        self._socket.close()
+        super().close()
+
+    def _sockets(self) -> list[zmq.Socket[bytes]]:
+        if self._socket.closed:
+            raise ClosedError("the worker is closed")
+        return [self._socket]
+
+    def _take_messages(self) -> None:
+        for _ in range(_AT_ONCE):
+            try:
+                message = Message.decode(self._socket.recv_multipart(zmq.NOBLOCK))
+            except zmq.Again:
+                return
+            if message.kind == "changes":
+                self._changes += message.changes()
+            elif message.kind == "deadLetter":
+                self._letters.append(message)
 
     def _next(self) -> list[Change] | None:
         while self._letters:  # a call may raise: the changes stay

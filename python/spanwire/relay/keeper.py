@@ -93,6 +93,10 @@ class Keeper:
             self.store_progress()
             self._break_silence()
 
+    def is_due(self, since_s: float) -> bool:
+        """Whether there is something to do for `turn`, so many seconds after the last one."""
+        return not self._reports.empty() or since_s >= self._patience()
+
     def wake(self) -> None:
         """End a `turn` that is waiting. From any thread."""
         self._reports.put(None)

@@ -16,15 +16,23 @@ from spanwire.config import Config, OutputConfig
 from spanwire.errors import ClosedError, SpanwireError, StoreError
 from spanwire.records import PartitionRecord, State
 from spanwire.relay.answering import Answering, Live, stream_id
+from spanwire.relay.group.desk import Desk
+from spanwire.relay.group.group import Group
+from spanwire.relay.group.intake import Intake
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
-from spanwire.store import open_store
+from spanwire.store import Store, open_store
 
 _STUCK_S = 10.0
 """An output that has taken nothing for so long, with something to take, is a problem."""
 
-_CORE_KINDS: dict[str, Literal["pub", "push", "feed"]] = {"pub": "pub", "push": "push", "feed": "feed"}
+_CORE_KINDS: dict[str, Literal["pub", "push", "feed", "ring"]] = {
+    "pub": "pub",
+    "push": "push",
+    "feed": "feed",
+    "group": "ring",
+}
 """What an output is to the core, by its kind."""
 
 _log = structlog.get_logger("spanwire.relay")
@@ -48,6 +56,7 @@ class Relay:
         self._parts: Parts | None = None
         self._keeper: Keeper | None = None
         self._answering: list[Answering] = []
+        self._groups: dict[int, Group] = {}
         self._asking = Asking()
 
     def start(self) -> None:
@@ -61,11 +70,16 @@ class Relay:
             opening.callback(store.close)
             answering = [bind(config, one, opening) for one in config.replays]
             replay_endpoints = [endpoint for one in answering for endpoint in one.endpoints]
+            groups = {
+                number: open_group(config, one, store, opening) for number, one in config.groups.items()
+            }
             pipeline = opening.enter_context(build_pipeline(config, replay_endpoints))
             connection = opening.enter_context(connect(config.source))
+            for group in groups.values():
+                opening.callback(group.close)  # before what it reads from
             self._parts = Parts(config, connection, store, pipeline)
             self._keeper = Keeper(self._parts)
-            self._answering = answering
+            self._answering, self._groups = answering, groups
             for one in answering:
                 one.start(Live(config, pipeline, self._newest))
             self._open = opening.pop_all()
@@ -97,10 +111,15 @@ class Relay:
     def endpoints(self) -> list[list[str]]:
         """Per output of the config, per sender: the address bound, wildcard ports resolved."""
         lanes = iter(self._live().pipeline.endpoints)
-        replays = iter(self._answering)
-        return [
-            next(replays).endpoints if one.kind == "replay" else next(lanes) for one in self._config.output
-        ]
+        beside = {
+            "replay": iter([one.endpoints for one in self._answering]),
+            "group": iter([[one.endpoint] for one in self._groups.values()]),
+        }
+        found = []
+        for one in self._config.output:
+            bound = [] if one.kind == "replay" else next(lanes)
+            found.append(next(beside[one.kind]) if one.kind in beside else bound)
+        return found
 
     def stats(self) -> dict[str, Any]:
         """The core's counters: see docs/metrics.md."""
@@ -116,6 +135,7 @@ class Relay:
         if self._asking.trouble is not None:
             found.append(f"not begun: {self._asking.trouble}")
         found += [problem for one in self._answering if (problem := one.problem()) is not None]
+        found += [problem for group in self._groups.values() if (problem := group.problem()) is not None]
         return found + _stuck_outputs(self.stats())
 
     def status(self) -> dict[str, Any]:
@@ -141,6 +161,7 @@ class Relay:
             "problems": self.problems(),
             "counters": live.pipeline.stats(),
             "replay": [one.stats() for one in self._answering],
+            "groups": [group.stats() for group in self._groups.values()],
         }
 
     def __enter__(self) -> Self:
@@ -173,6 +194,7 @@ class Relay:
             self._begin(self._parts, self._keeper)
             while not self._stop.is_set() and not self._keeper.done():
                 self._keeper.turn()
+                self._watch_groups()
         except SpanwireError as error:
             self._fail(error)
         except Exception as error:
@@ -199,7 +221,24 @@ class Relay:
                 return
             parts.store.initialise(roots)
             partitions = parts.store.load()
+        self._start_groups(parts, keeper, partitions)
         keeper.begin(partitions)
+
+    def _watch_groups(self) -> None:
+        for group in self._groups.values():
+            if group.failure is not None:
+                raise group.failure
+
+    def _start_groups(self, parts: Parts, keeper: Keeper, partitions: list[PartitionRecord]) -> None:
+        """Serve the groups; new ones begin with all that this relay will read, or where they are told to."""
+        reading = [one.resume_at for one in partitions if one.state is not State.FINISHED]
+        for number, group in self._groups.items():
+            start = self._config.lanes[number].start
+            begin = (
+                min(reading, default=parts.connection.read_at) if start == "now" else Timestamp.parse(start)
+            )
+            intake = Intake(self._config, parts.connection, parts.pipeline, number)
+            group.start(intake, begin, self._config.store.interval_ms / 1000, keeper.wake)
 
     def _shut_down(self, parts: Parts, keeper: Keeper) -> None:
         deadline = time.monotonic() + self._drain_s
@@ -224,6 +263,13 @@ def bind(config: Config, output: OutputConfig, opening: ExitStack) -> Answering:
     return answering
 
 
+def open_group(config: Config, output: OutputConfig, store: Store, opening: ExitStack) -> Group:
+    """An output of kind "group", bound until `opening` closes."""
+    desk = Desk(output.bind[0])
+    opening.callback(desk.close)
+    return Group(output, stream_id(config.source.identity), store, desk)
+
+
 def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipeline:
     """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError.
 
@@ -233,9 +279,9 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
     outputs = [
         Output(
             _CORE_KINDS[one.kind],
-            one.bind,
+            [] if one.kind == "group" else one.bind,
             values=one.values,
-            on_full=None if one.kind == "feed" else one.on_full,
+            on_full=None if one.kind in ("feed", "group") else one.on_full,
             topic=one.topic,
             choice=one.choice(),
             options=one.options,

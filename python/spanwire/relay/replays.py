@@ -97,6 +97,10 @@ class Replays:
                     job.peers.append((wanted, sending))
                     break
             else:
+                waiting = sum(other.peer == sending.peer for job in self._queue for _, other in job.peers)
+                if waiting > self._most_queued // 2:
+                    # The rest of the queue is for others.
+                    raise Refusal("tooMany", f"{waiting} replays of yours wait; ask again when they are done")
                 if len(self._queue) >= self._most_queued + self._at_once - len(self._running):
                     text = f"{len(self._running)} replays run and {len(self._queue)} wait; ask again later"
                     raise Refusal("busy", text)
@@ -174,6 +178,8 @@ class Replays:
             self._running[job] = reading
             if self._closed:
                 return
+        wanted = job.first.range
+        _log.info("replaying", after=str(wanted.after), until=str(wanted.until), output=wanted.output)
         for read in reading:
             for frames in read.messages:
                 self._send(job, frames)

@@ -8,6 +8,7 @@ taken from here, and the positions that come with the messages are true by const
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -23,6 +24,7 @@ from spanwire.store import MemoryStore
 MOST_CHANGES = 10_000
 _RING_BYTES = 8 << 20
 _WAIT_S = 0.005
+_LOOK_S = 0.1
 _STOP_S = 10.0
 
 
@@ -88,17 +90,23 @@ class Rereading:
             opened.callback(_end, keeper, pipeline)
             keeper.begin(store.load())
             position, told = wanted.after, wanted.after
+            turned_at = looked_at = time.monotonic()
             while not self._stop.is_set():
-                over = keeper.done()
-                # Handed over is what was taken in the turns before.
-                position = wanted.until if over else max(position, _watermark(keeper, wanted))
+                over, now = keeper.done(), time.monotonic()
+                # Handed over is what was taken before. To look at all partitions takes its time.
+                if over:
+                    position = wanted.until
+                elif now - looked_at >= _LOOK_S:
+                    position, looked_at = max(position, _watermark(keeper, wanted)), now
                 messages = [frames for frames in taken.read(_WAIT_S) if frames[0] != tick]
                 if messages or position > told:
                     yield Read(messages, position)
                     told = position
                 if over:
                     return
-                keeper.turn(0)
+                if keeper.is_due(time.monotonic() - turned_at):
+                    keeper.turn(0)
+                    turned_at = time.monotonic()
 
 
 def ring_pipeline(config: Config, output: int, batch_changes: int = 0) -> Pipeline:

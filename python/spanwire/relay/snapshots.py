@@ -17,7 +17,7 @@ import structlog
 
 from spanwire._core import Message, Pipeline, Timestamp
 from spanwire.config import Config, OutputConfig
-from spanwire.errors import ClosedError, RetentionExpired, SpanwireError
+from spanwire.errors import ClosedError, RetentionExpired, SourceError, SpanwireError
 from spanwire.relay.rereading import ring_pipeline
 from spanwire.router import Handler, Refusal, Sending
 from spanwire.router.sending import end_with
@@ -59,6 +59,7 @@ class Snapshots:
         self._lock = threading.Lock()
         self._running: dict[threading.Thread, threading.Event] = {}
         self._connection: Connection | None = None
+        self._connecting = threading.Lock()
         self._closed = False
         self.served = 0
         """Snapshots that came to their end."""
@@ -81,6 +82,8 @@ class Snapshots:
     def ask(self, wanted: WantedSnapshot, sending: Sending) -> None:
         """Have it served. Never waits. Refusal "busy" when too many run."""
         with self._lock:
+            if self._closed:
+                raise Refusal("stopping", "the relay stops; ask again, or another one")
             if len(self._running) >= self._output.max_snapshots:
                 raise Refusal("busy", f"{len(self._running)} snapshots run; ask again later")
             stop = threading.Event()
@@ -125,12 +128,7 @@ class Snapshots:
 
     def _serve(self, wanted: WantedSnapshot, sending: Sending, stop: threading.Event) -> None:
         try:
-            with self._lock:
-                if self._connection is None and not self._closed:
-                    self._connection = connect(self._source)
-                connection = self._connection
-            if connection is not None:
-                _Snapshot(self, wanted, sending, connection, stop).run()
+            _Snapshot(self, wanted, sending, self._connect(), stop).run()
         except RetentionExpired as error:
             sending.refused("gone", str(error), error.fields.get("lost_to"))
         except Exception as error:
@@ -139,6 +137,13 @@ class Snapshots:
             with self._lock:
                 self._running.pop(threading.current_thread(), None)
                 self.served += 1
+
+    def _connect(self) -> Connection:
+        """The connection that all snapshots share, made by the first one."""
+        with self._connecting:
+            if self._connection is None:
+                self._connection = connect(self._source)
+            return self._connection
 
 
 class _Snapshot:
@@ -271,6 +276,7 @@ class _Run:
     def end(self) -> None:
         """Stop the threads; the pipeline is closed, so none waits for the ring."""
         self._ended.set()
+        self._reads.cancel()
         for thread in self._threads:
             thread.join()
 
@@ -293,3 +299,6 @@ class _Run:
             return
         except SpanwireError as error:
             self.failure = self.failure or error
+        except Exception as error:
+            self.failure = SourceError(f"internal error: {type(error).__name__}: {error}")
+            raise

@@ -57,6 +57,11 @@ class Sending:
         """Whether nothing can be sent any more."""
         return self._exchange.over
 
+    @property
+    def peer(self) -> bytes:
+        """Whom it is for: the same for all exchanges over one connection."""
+        return self._exchange.peer
+
     def send(self, frames: Sequence[bytes]) -> None:
         """Send one message: topic, header, columns, body. Waits for credit; not for the router's own thread.
 
@@ -83,7 +88,7 @@ class Sending:
         self._desk.supply(self._exchange, iter(messages))
 
     def progress(self, position: Timestamp | None = None, *, rows_done: int = 0, text: str = "") -> None:
-        """All changes up to `position` have been sent; of a snapshot at it, so many rows, and how it goes on."""
+        """All changes up to `position` have been sent; of a snapshot, so many rows, and how it goes on."""
         self._reply("progress", position=position, rows_done=rows_done, text=text)
 
     def done(self, position: Timestamp | None = None) -> None:

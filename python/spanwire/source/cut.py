@@ -13,7 +13,7 @@ from spanwire._core import Timestamp
 MOST_BYTES = 48 << 10
 """A request takes 64 KiB. Where the tokens of all parts take more, tables are named in their place: those
 that were not finished are read again."""
-_MOST_UNPACKED = 64 << 20
+_MOST_UNPACKED = 16 << 20
 _VERSION = 1
 
 

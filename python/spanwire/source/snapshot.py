@@ -49,6 +49,7 @@ class TableReads:
         self._source = source
         self._data_boost = data_boost
         self._tables: dict[str, WatchedTable] = {}
+        self._streams: set[RawStream] = set()
         self.cut = Cut(Timestamp.now())
         """What is left to be read; who reads takes finished parts out."""
 
@@ -88,6 +89,8 @@ class TableReads:
             if not cut.parts:
                 raise PartsLost("nothing is parted")
             self._look_up()
+            if not all(part.table in self._tables for part in cut.parts):
+                raise PartsLost("a table is not watched")
             self._part()
         except SourceError as error:
             if isinstance(error, RetentionExpired):
@@ -129,6 +132,11 @@ class TableReads:
             stop.wait(backoff.next(failure))
         return None
 
+    def cancel(self) -> None:
+        """End the reads that run, of whom `stop` was set."""
+        for stream in list(self._streams):
+            stream.cancel()
+
     # -------------------------------------------------------------- within
 
     def _push(self, part: Part, rows: TableRows, token: bytes, attempt: int, stop: threading.Event) -> None:
@@ -141,10 +149,14 @@ class TableReads:
             request_options=request_options(self._source.priority, self._source.request_tag),
         )
         with RawStream(self._connection, request, attempt, session=self.cut.session) as stream:
-            for message in stream:
-                rows.push([message])
-                if stop.is_set():
-                    return
+            self._streams.add(stream)
+            try:
+                for message in stream:
+                    rows.push([message])
+                    if stop.is_set():
+                        return
+            finally:
+                self._streams.discard(stream)
 
     def _judged(self, error: BaseException, part: Part) -> SpanwireError:
         if isinstance(error, CorruptError):

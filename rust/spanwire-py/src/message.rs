@@ -143,6 +143,13 @@ impl Message {
         self.0.header.count
     }
 
+    /// Bytes of its frames.
+    #[getter]
+    fn size(&self) -> usize {
+        let Inner { topic, columns_frame, body, .. } = &*self.0;
+        topic.len() + columns_frame.len() + body.len()
+    }
+
     #[getter]
     fn received_at(&self) -> i64 {
         self.0.header.received_at

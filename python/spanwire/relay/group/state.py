@@ -44,7 +44,7 @@ class State:
             said = json.loads(text)
             reached = Cursor.decode(said["cursor"]).of(0)
             state = cls(reached, said["failures"], said["shape"])
-        except (ValueError, KeyError, TypeError, SpanwireError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, SpanwireError) as error:
             raise StoreError(
                 f"what the store holds of a group cannot be read ({error}); use the version that wrote it"
             ) from None
