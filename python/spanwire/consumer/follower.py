@@ -779,13 +779,8 @@ class Follower:
         self._flush(earlier)
         if earlier.lane:
             return False
-<<<<<<< HEAD
         if earlier.starts_at == begins:
             return True  # it began at the same place, and so all of it is sent again
-=======
-        if (earlier.starts_at or later.starts_at) == begins:
-            return True
->>>>>>> wt-simulation
         complete = earlier.complete
         return complete is not None and complete >= begins
 

@@ -88,7 +88,11 @@ class Sending:
         self._desk.supply(self._exchange, iter(messages))
 
     def progress(self, position: Timestamp | None = None, *, rows_done: int = 0, text: str = "") -> None:
+<<<<<<< HEAD
         """All changes up to `position` have been sent; of a snapshot, so many rows, and how it goes on."""
+=======
+        """All changes up to `position` were sent; of a snapshot at it, so many rows, and how it goes on."""
+>>>>>>> wt-replay
         self._reply("progress", position=position, rows_done=rows_done, text=text)
 
     def done(self, position: Timestamp | None = None) -> None:
