@@ -123,7 +123,7 @@ pub struct Peers {
     us: Us,
     limits: Limits,
     ring: Arc<Ring>,
-    peers: BTreeMap<Box<[u8]>, Peer>,
+    known: BTreeMap<Box<[u8]>, Peer>,
     /// For those who are not among the peers; tried once.
     strays: Vec<(Vec<u8>, Vec<u8>)>,
     counts: Counts,
@@ -153,7 +153,7 @@ impl Peers {
             us,
             limits,
             ring,
-            peers: BTreeMap::new(),
+            known: BTreeMap::new(),
             strays: Vec::new(),
             counts: Counts::default(),
             heads_asked: false,
@@ -162,12 +162,12 @@ impl Peers {
 
     /// How many are known.
     pub fn len(&self) -> usize {
-        self.peers.len()
+        self.known.len()
     }
 
     /// How many exchanges are open.
     pub fn exchanges(&self) -> usize {
-        self.peers.values().map(|peer| usize::from(peer.feed.is_some()) + peer.repairs.len()).sum()
+        self.known.values().map(|peer| usize::from(peer.feed.is_some()) + peer.repairs.len()).sum()
     }
 
     /// What was counted so far.
@@ -196,21 +196,21 @@ impl Peers {
             Ok(request) => request,
             Err(error) => return self.refuse(peer, 0, Reason::Malformed, error.to_string()),
         };
-        if !self.peers.contains_key(peer.as_slice()) {
-            if self.peers.len() >= self.limits.peers {
+        if !self.known.contains_key(peer.as_slice()) {
+            if self.known.len() >= self.limits.peers {
                 let text = format!(
                     "{} peers are connected, the most that are allowed; try later",
                     self.limits.peers
                 );
                 return self.refuse(peer, request.id, Reason::TooMany, text);
             }
-            self.peers.insert(peer.as_slice().into(), Peer::default());
+            self.known.insert(peer.as_slice().into(), Peer::default());
         }
-        if let Some(known) = self.peers.get_mut(peer.as_slice()) {
+        if let Some(known) = self.known.get_mut(peer.as_slice()) {
             known.heard = now;
         }
         let id = request.id;
-        match self.obey(peer, request) {
+        match self.obey(peer, &request) {
             Ok(None) => {}
             Ok(Some(answer)) => {
                 let reply = self.reply(answer, id, String::new());
@@ -228,8 +228,8 @@ impl Peers {
             let _ = port.send(&peer, &reply, None);
         }
         let mut rest = Rest::default();
-        let Self { peers, us, counts, limits, ring, .. } = self;
-        peers.retain(|id, peer| {
+        let Self { known, us, counts, limits, ring, .. } = self;
+        known.retain(|id, peer| {
             if peer.full.as_ref().is_none_or(|full| full.until <= now) {
                 match peer.turn(id, us, ring, port, counts, &mut rest) {
                     Ok(()) => peer.full = None,
@@ -249,13 +249,13 @@ impl Peers {
     fn expire(&mut self, now: Duration) {
         let silence = self.limits.silence;
         let silent: Vec<Box<[u8]>> = self
-            .peers
+            .known
             .iter()
             .filter(|(_, peer)| now >= peer.heard.saturating_add(silence))
             .map(|(id, _)| id.clone())
             .collect();
         for id in silent {
-            let Some(peer) = self.peers.remove(&id) else { continue };
+            let Some(peer) = self.known.remove(&id) else { continue };
             self.counts.silent += 1;
             // It may be there all the same, so it is told.
             let open =
@@ -267,11 +267,11 @@ impl Peers {
         }
     }
 
-    fn obey(&mut self, peer: &[u8], request: Request) -> Result<Option<Answer>, (Reason, String)> {
-        let Some(known) = self.peers.get_mut(peer) else { return Ok(None) };
+    fn obey(&mut self, peer: &[u8], request: &Request) -> Result<Option<Answer>, (Reason, String)> {
+        let Some(known) = self.known.get_mut(peer) else { return Ok(None) };
         match request.ask {
             Ask::Ping => return Ok(Some(Answer::Pong)),
-            Ask::Credit | Ask::Cancel => return known.go_on(&request).map(|()| None),
+            Ask::Credit | Ask::Cancel => return known.go_on(request).map(|()| None),
             Ask::Other(name) => {
                 let text = format!("{name} is not served here; a feed takes hello, heads, repair and feed");
                 return Err((Reason::UnknownKind, text));
@@ -297,7 +297,7 @@ impl Peers {
                 Err((Reason::TooMany, "a peer has one feed at a time; cancel the other one first".to_owned()))
             }
             Ask::Feed => {
-                known.feed = Some(Feed::new(&request, &self.ring, &self.us));
+                known.feed = Some(Feed::new(request, &self.ring, &self.us));
                 self.heads_asked = true;
                 Ok(Some(Answer::Welcome))
             }
@@ -306,7 +306,7 @@ impl Peers {
                 Err((Reason::TooMany, format!("{most} exchanges are open, the most that a peer may have")))
             }
             Ask::Repair => {
-                known.repairs.push(Repair::new(&request, &self.us)?);
+                known.repairs.push(Repair::new(request, &self.us)?);
                 Ok(None)
             }
             _ => Ok(Some(Answer::Welcome)),
@@ -328,11 +328,10 @@ impl Peers {
     }
 
     fn answer(&mut self, peer: &[u8], reply: Vec<u8>) {
-        match self.peers.get_mut(peer) {
+        match self.known.get_mut(peer) {
             Some(known) if known.replies.len() < REPLIES => known.replies.push(reply),
-            Some(_) => {}
             None if self.strays.len() < REPLIES => self.strays.push((peer.to_vec(), reply)),
-            None => {}
+            Some(_) | None => {}
         }
     }
 }

@@ -133,6 +133,7 @@ impl Rig {
     }
 
     /// The next message of a flow is handed over.
+    #[allow(clippy::unnecessary_wraps)] // as what was sent is named
     fn put(&mut self, flow: u64) -> Named {
         let next = self.next.entry(flow).or_default();
         let sequence = *next;
