@@ -179,6 +179,22 @@ fn what_lies_behind_a_pause_overtakes_nothing_that_was_queued() {
     assert_eq!(rig.received(2), [1, 4]);
 }
 
+/// Its parents may have queued older changes of its keys, and the mark that ticks tell it by is queued, too.
+#[test]
+fn a_partition_that_is_opened_overtakes_nothing_that_was_queued() {
+    let pipeline = pipeline(); // PUSH without a peer: what is queued stays
+    let parent = named(&pipeline, "parent");
+    parent.push(&[of(&[change(1, "t", 1), heartbeat(2)], b"")]).unwrap();
+    let child = named(&pipeline, "child");
+    child.push(&[of(&[change(3, "t", 3)], b"")]).unwrap();
+    let mut taken = Vec::new();
+    child.flush(0, &mut taken);
+    assert!(taken.is_empty(), "it went ahead of its parent's change");
+
+    let mut rig = Rig { pull: pull(&pipeline), pipeline };
+    assert_eq!(rig.received(2), [1, 3]);
+}
+
 #[test]
 fn given_up_while_it_pauses_it_forgets_what_it_holds() {
     let rig = Rig::new();

@@ -125,27 +125,26 @@ fn a_partition_and_its_stage_are_told_before_its_messages_however_busy_the_sende
         while complete < NEWCOMERS {
             let frames = socket.receive(PATIENCE).unwrap().expect("no message came");
             let header = Header::decode(&frames[1]).unwrap();
-            match header.kind {
-                Of::Tick => {
-                    let tick = Tick::decode(&frames[3]).unwrap();
-                    assert!(tick.complete, "few flows");
-                    assert_eq!(tick.relays[0].replay, ["tcp://127.0.0.1:5557"]);
-                    told.extend(tick.partitions.iter().map(|each| (each.id, each.stage)));
-                }
-                _ => {
-                    let known = told.get(&header.partition).copied();
-                    assert!(known >= Some(header.stage), "stage {} and {known:?} was told", header.stage);
-                    if newcomers.contains(&header.partition) {
-                        let stages = seen.entry(header.partition).or_default();
-                        assert!(stages.insert(header.stage), "one message a stage");
-                        complete += u64::from(stages.len() == MOVES as usize + 1);
-                    }
-                }
+            if header.kind == Of::Tick {
+                let tick = Tick::decode(&frames[3]).unwrap();
+                assert!(tick.complete, "few flows");
+                assert_eq!(tick.relays[0].replay, ["tcp://127.0.0.1:5557"]);
+                told.extend(tick.partitions.iter().map(|each| (each.id, each.stage)));
+                continue;
+            }
+            let known = told.get(&header.partition).copied();
+            assert!(known >= Some(header.stage), "stage {} and {known:?} was told", header.stage);
+            if newcomers.contains(&header.partition) {
+                let stages = seen.entry(header.partition).or_default();
+                assert!(stages.insert(header.stage), "one message a stage");
+                complete += u64::from(stages.len() == MOVES as usize + 1);
             }
         }
         drop(stopping);
         newcomer.join().unwrap();
-        floods.into_iter().for_each(|flood| flood.join().unwrap());
+        for flood in floods {
+            flood.join().unwrap();
+        }
     });
 }
 

@@ -368,7 +368,9 @@ mod tests {
     #[test]
     fn while_there_are_few_flows_each_tick_tells_all() {
         let mut heads = heads();
-        (0..FEW_FLOWS as u64).for_each(|flow| heads.sent(&first_of(flow)));
+        for flow in 0..FEW_FLOWS as u64 {
+            heads.sent(&first_of(flow));
+        }
         for since in [0, 1, 1] {
             let tick = tick(&mut heads);
             assert!(tick.complete);
@@ -381,7 +383,9 @@ mod tests {
     fn of_many_flows_those_at_rest_are_told_once_in_a_round_and_when_asked_for() {
         let mut heads = heads();
         let many = FEW_FLOWS as u64 + 1;
-        (0..many).for_each(|flow| heads.sent(&first_of(flow)));
+        for flow in 0..many {
+            heads.sent(&first_of(flow));
+        }
         let told = |heads: &mut Heads| {
             let tick = tick(heads);
             assert_eq!(tick.complete, tick.flows.len() as u64 == many);

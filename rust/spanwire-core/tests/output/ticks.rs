@@ -71,7 +71,9 @@ fn what_is_urgent_is_told_before_the_next_message_and_all_of_it_by_one_tick() {
     mark(3);
     rig.enqueue(message(1, 2, b"x")).unwrap();
     let mut pull = rig.pull();
-    (0..3).for_each(|_| drop(next(&mut pull)));
+    for _ in 0..3 {
+        next(&mut pull);
+    }
     assert!(rig.output.drain(PATIENCE));
     let sent = |sequence| Told::Sent { flow: 1, sequence };
     let [one, urgent, two, three] = [1, URGENT, 2, 3].map(Told::Reached);
