@@ -311,7 +311,7 @@ class Life(Process):
         if order is not None:
             for transaction in order.advance(follower.watermark, self.now):
                 self.kept.changes += transaction.changes
-                if transaction.torn:
+                if transaction.torn and not self.kept.gaps:
                     self.owner.problems.append(f"transaction {transaction.id} is torn")
         self._ask()
 
@@ -337,7 +337,9 @@ class Life(Process):
 
     def store(self) -> None:
         """Data and cursor, in one transaction."""
-        if self.follower.watermark is not None:
+        mark, since = self.follower.watermark, self.kept.since
+        # Who starts from now has a cursor once all is handed over that was sent before it joined.
+        if mark is not None and since is not None and mark >= since:
             if self.order is None:
                 self.kept.cursor = self.follower.reached()
             else:

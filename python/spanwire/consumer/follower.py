@@ -1025,14 +1025,14 @@ class Follower:
         So were, perhaps, the heads of their last messages, and their children: that is read again.
         """
         present = {(told.id, told.epoch) for told in tick.partitions}
-        caught_up = process.senders[tick.sender].caught_up
+        broken = process.senders[tick.sender].broken
         for ownership in self._current.values():
             if ownership.process is not process or (ownership.id, ownership.epoch) in present:
                 continue
             said = ownership.said.get(tick.sender)
             if said is not None and said.state == "ended" and not all(map(self._known, ownership.children)):
                 ownership.children = ()  # they came and ended, too; one that still waits has another parent
-            elif said is None and caught_up and ownership.ending:
+            elif said is None and broken and ownership.ending:
                 said = next(one for one in ownership.said.values() if one.state == "ended")
             elif said is None or said.state != "live":
                 continue

@@ -37,8 +37,8 @@ class Sender:
     sequence: int = -1
     sure: bool = False
     """Every head that it has told is known here."""
-    caught_up: bool = False
-    """With its last tick it became sure: what it told for a while, in those before it, may be missed."""
+    broken: bool = False
+    """Ticks of it were lost, ever: what it told for a while may be missed."""
     newest: Timestamp | None = None
 
 
@@ -72,9 +72,9 @@ class Process:
         sender = self.senders.setdefault(tick.sender, Sender())
         if tick.sequence <= sender.sequence:
             return None
-        was_sure = sender.sure and tick.sequence == sender.sequence + 1
-        sender.sure = tick.complete or was_sure or tick.sequence == 0
-        sender.caught_up = sender.sure and not was_sure
+        follows = tick.sequence == sender.sequence + 1
+        sender.sure = tick.complete or (follows and (sender.sure or not tick.sequence))
+        sender.broken = sender.broken or not follows
         sender.sequence = tick.sequence
         if tick.newest is not None and (sender.newest is None or tick.newest > sender.newest):
             sender.newest = tick.newest
