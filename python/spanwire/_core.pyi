@@ -19,6 +19,7 @@ __all__ = [
     "Resume",
     "Ring",
     "RingReader",
+    "TableRows",
     "Timestamp",
     "Untyped",
     "Window",
