@@ -10,7 +10,7 @@ import capnp
 from interop.consumers import SCHEMA
 
 _MEMBERS = {
-    "enum Kind {": "enum Kind { later @{} ;",
+    "enum Kind { changes @0;": "enum Kind { later @{} ; changes @0;",
     "enum ModType {": "enum ModType { later @{} ;",
     "enum TypeCode {": "enum TypeCode { later @{} ;",
     "struct Value {\n  union {": "struct Value {\n  union { later @{} :Text;",

@@ -238,11 +238,11 @@ def test_a_consumer_refuses_broken_messages_or_goes_on(names: list[str], data: s
         for place in choose.sample((HEADER, COLUMNS, BODY), choose.randint(1, 2)):
             frames[place] = frames[place] and broken(frames[place], choose)
         with contextlib.suppress(FormatError):
-            inbox.take(frames)
+            inbox.take(frames, 0.0)
             while (item := inbox.next()) is not None:
                 if isinstance(item, Gap):
                     assert str(item)
                 elif item.kind == "changes":
                     inbox.fresh(item)
         inbox.settle()
-    assert inbox.take(golden("tick"))
+    assert inbox.take(golden("tick"), 0.0) is not None
