@@ -239,10 +239,11 @@ def test_a_consumer_refuses_broken_messages_or_goes_on(names: list[str], data: s
             frames[place] = frames[place] and broken(frames[place], choose)
         with contextlib.suppress(FormatError):
             inbox.take(frames, 0.0)
-            while (item := inbox.next()) is not None:
+            while (found := inbox.next()) is not None:
+                output, item = found
                 if isinstance(item, Gap):
                     assert str(item)
                 elif item.kind == "changes":
-                    inbox.fresh(item)
+                    inbox.fresh(output, item)
         inbox.settle()
     assert inbox.take(golden("tick"), 0.0) is not None

@@ -15,6 +15,7 @@ Identity = tuple[str, str, int]
 """Of a change at one commit timestamp: transaction, record sequence, mod number."""
 Frontier = tuple[Timestamp, list[Identity]]
 """As `_core.Window.state()`: the newest commit timestamp handed over, and which changes at it."""
+_FIRST_SECOND = -62_135_596_800  # of the year 1
 Lane = tuple[bytes, str]
 """The 16-byte hash of a partition, and a topic: what one window keeps apart."""
 
@@ -75,4 +76,6 @@ def just_before(timestamp: Timestamp) -> Timestamp:
     """One nanosecond earlier: what was committed at `timestamp` comes after it."""
     if timestamp.nanos:
         return Timestamp(timestamp.seconds, timestamp.nanos - 1)
+    if timestamp.seconds <= _FIRST_SECOND:
+        return timestamp  # there is nothing before it
     return Timestamp(timestamp.seconds - 1, 999_999_999)
