@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spanwire import Timestamp
-from spanwire.consumer.cursor import Cursor, Reached, Version, just_before
+from spanwire.consumer.cursor import Cursor, Reached, Version
 from spanwire.errors import ConfigError, FormatError
+from spanwire.timestamps import just_before
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "cursors"
 MARK = "spanwire-cursor-1."

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, State
-from spanwire.source.partitions import Ending, Endings, Lineage, Reading, just_before, newborn
+from spanwire.source.partitions import Ending, Endings, Lineage, Reading, newborn
+from spanwire.timestamps import just_before
 
 STEPS = int(os.environ.get("SPANWIRE_STEPS", "2000000"))
 WALK = 600

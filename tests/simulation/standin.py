@@ -10,7 +10,8 @@ from simulation.changes import Change, Message
 from simulation.window import Window
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick, Told
-from spanwire.consumer.reached import Reached, just_before
+from spanwire.consumer.reached import Reached
+from spanwire.timestamps import just_before
 
 
 class StandIn:

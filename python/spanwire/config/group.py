@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from spanwire.config.section import Section, TimestampText, timestamp_problem
+from spanwire.config.section import Section, TimestampText
+from spanwire.timestamps import timestamp_problem
 
 DEFAULT_SLOTS = 64
 MAX_SLOTS = 4096

@@ -13,8 +13,9 @@ from spanwire._core import Timestamp
 from spanwire.config.choice import Choice
 from spanwire.config.endpoints import endpoint_problem, listen_problem, only_this_machine
 from spanwire.config.group import GroupSettings, with_buckets
-from spanwire.config.section import Section, TimestampText, template_problem, timestamp_problem
+from spanwire.config.section import Section, TimestampText, template_problem
 from spanwire.records import StreamIdentity
+from spanwire.timestamps import timestamp_problem
 
 MIB = 1 << 20
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

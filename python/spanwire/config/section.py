@@ -8,8 +8,6 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from spanwire._core import Timestamp
-
 
 def _as_text(value: object) -> object:
     """TOML has date-times of its own: take them where a timestamp is asked for."""
@@ -18,15 +16,6 @@ def _as_text(value: object) -> object:
             raise ValueError(f'needs a time zone: write "{value.isoformat()}Z"')
         return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
     return value
-
-
-def timestamp_problem(text: str) -> str | None:
-    """What is wrong with a timestamp, or None."""
-    try:
-        Timestamp.parse(text)
-    except ValueError:
-        return f'must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "{text}"'
-    return None
 
 
 TimestampText = Annotated[str, BeforeValidator(_as_text)]

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from spanwire.consumer import cursor_text
-from spanwire.consumer.reached import Frontier, Identity, Lane, Reached, Version, just_before
+from spanwire.consumer.reached import Frontier, Identity, Lane, Reached, Version
 from spanwire.errors import ConfigError
 
 if TYPE_CHECKING:
     from spanwire._core import Timestamp
 
-__all__ = ["Cursor", "Frontier", "Identity", "Lane", "Reached", "Version", "just_before"]
+__all__ = ["Cursor", "Frontier", "Identity", "Lane", "Reached", "Version"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,7 @@ from typing import TypeVar
 from spanwire._core import Timestamp
 from spanwire.consumer.reached import Frontier, Identity, Lane, Reached, Version
 from spanwire.errors import ConfigError, FormatError
+from spanwire.timestamps import nanoseconds
 
 _MARK = "spanwire-cursor-"
 _FORMAT = 1
@@ -101,10 +102,6 @@ def _varint(number: int) -> bytes:
     return bytes(digits)
 
 
-def _nanos(timestamp: Timestamp) -> int:
-    return timestamp.seconds * _NANOS + timestamp.nanos
-
-
 def _runs(numbers: Iterable[int]) -> list[tuple[int, int]]:
     """Rising numbers as runs: first and length of each."""
     found: list[tuple[int, int]] = []
@@ -140,7 +137,7 @@ class _Writer:
         return _varint(self.strings.setdefault(text, len(self.strings)))
 
     def _moment(self, timestamp: Timestamp) -> bytes:
-        after = _nanos(timestamp) - self.base
+        after = nanoseconds(timestamp) - self.base
         return _varint(after << 1 if after >= 0 else -after << 1 | 1)
 
     def _output(self, item: tuple[int, Reached]) -> bytes:
@@ -150,7 +147,7 @@ class _Writer:
         written = _varint(number) + _varint(flags)
         if reached.watermark is not None:
             written += self._moment(reached.watermark)
-            self.base = _nanos(reached.watermark)
+            self.base = nanoseconds(reached.watermark)
         if reached.last is not None:
             moment, transaction, sequence, mod = reached.last
             written += self._moment(moment) + self._records([(transaction, sequence, mod)])
@@ -241,7 +238,7 @@ class _Reader:
         watermark = last = None
         if flags & _WATERMARK:
             watermark = self._moment()
-            self._base = _nanos(watermark)
+            self._base = nanoseconds(watermark)
         if flags & _LAST:
             moment = self._moment()
             [identity] = self._records()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from spanwire._core import Timestamp
 from spanwire.errors import Gap
+from spanwire.timestamps import EARLIEST
 
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion
@@ -17,7 +18,6 @@ PartitionId = bytes
 
 TICK_LEVEL = "_tick/"
 DEAD_LEVEL = "_dead/"
-_BEGINNING = Timestamp(-62_135_596_800)  # of the year 1
 
 
 class Arrival(Protocol):
@@ -139,7 +139,7 @@ class Tick:
                 Told(
                     id=one["id"],
                     epoch=one["epoch"],
-                    starts_at=one["starts_at"] or _BEGINNING,
+                    starts_at=one["starts_at"] or EARLIEST,
                     position=one["position"],
                     state=one["state"],
                     parents=tuple(one["parents"]),

@@ -21,13 +21,14 @@ import itertools
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from spanwire._core import Timestamp, Window
 from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick
 from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process, Said
-from spanwire.consumer.reached import Frontier, Lane, Reached, just_before
+from spanwire.consumer.reached import Frontier, Lane, Reached
 from spanwire.errors import Gap, RefusedError
+from spanwire.timestamps import EARLIEST, just_before
 
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion
@@ -72,16 +73,6 @@ class AskReplay:
 Ask = AskHeads | AskRepair | AskReplay
 
 
-class Windowed(Protocol):
-    """Of `_core.Window`, what is needed here."""
-
-    def admit(self, changes: list[Any], /) -> list[Any]:
-        """Those that are new."""
-
-    def state(self) -> Frontier | None:
-        """To go on from."""
-
-
 @dataclass(slots=True)
 class Mark:
     """All changes up to here stand before it."""
@@ -114,7 +105,6 @@ class Replay:
     """Where to begin while there is no watermark."""
     asked: int | None = None
     ended: bool = False
-    said_gap: bool = False
 
 
 @dataclass(slots=True)
@@ -348,8 +338,7 @@ class Follower:
         """Who was asked has gone away: it is asked again, a replay from where it has come to."""
         asked = self._asked.pop(id, None)
         if isinstance(asked, Hole):
-            self.bytes_held -= sum(size for _, size in asked.messages)
-            asked.messages.clear()
+            self._drop_answer(asked)
             asked.asked = None
             self._to_ask.append(asked)
         elif isinstance(asked, Replay):
@@ -387,11 +376,6 @@ class Follower:
     def baselines(self) -> int:
         """Senders that are known: whatever they lose is noticed."""
         return sum(one.sure for process in self._processes.values() for one in process.senders.values())
-
-    @property
-    def newest_position(self) -> Timestamp | None:
-        """How far the partition has come that is the furthest."""
-        return max((one.complete for one in self._current.values() if one.complete is not None), default=None)
 
     def next(self) -> Any:
         """The next message to hand over, or a `Gap`; None where there is none. Raises `RefusedError`."""
@@ -634,7 +618,7 @@ class Follower:
                 self._begin(process)
         waits = self._succeeds() or self._missed or self._abandons(now)
         self._missed = False
-        by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or _EARLIEST, one.epoch))
+        by_start = sorted(self._current.values(), key=lambda one: (one.starts_at or EARLIEST, one.epoch))
         for ownership in by_start:
             self._is_continuous(ownership)
         # What has to be read again comes before whatever opens now.
@@ -899,8 +883,7 @@ class Follower:
 
     def _give_up(self, hole: Hole) -> None:
         """A hole that the ring cannot fill: read from Spanner, up to the newest there is, for others too."""
-        self.bytes_held -= sum(size for _, size in hole.messages)
-        hole.messages.clear()
+        self._drop_answer(hole)
         until = hole.until
         newest = self._newest()
         if until is None or (newest is not None and newest > until):
@@ -914,6 +897,10 @@ class Follower:
                     self._queue[place] = (Replay(until, None if after is None else _time(after)), 0)
                 return
 
+    def _drop_answer(self, hole: Hole) -> None:
+        self.bytes_held -= sum(size for _, size in hole.messages)
+        hole.messages.clear()
+
     def _fill(self, hole: Hole) -> bool:
         """Put what fills a hole at the head of the queue in its place; whether it was there."""
         covered = self._passed is not None and hole.until is not None and hole.until <= self._passed
@@ -923,7 +910,7 @@ class Follower:
         if hole.asked is not None:
             self._asked.pop(hole.asked, None)
         if covered and not hole.filled:
-            self.bytes_held -= sum(size for _, size in hole.messages)
+            self._drop_answer(hole)
             hole.filled = True
         else:
             self._handing.extend(hole.messages)
@@ -1080,24 +1067,24 @@ class Follower:
 
     # ------------------------------------------------------------- what cannot be had
 
-    def _gone_for_ever(self, after: Timestamp, until: Timestamp) -> Gap:
+    @staticmethod
+    def _gap(what: str, after: Timestamp | None, until: Timestamp, *, certain: bool) -> Gap:
+        """Of whatever topic and partition."""
         return Gap(
-            f"changes after {after}, up to {until}, cannot be had any more: they are older than Spanner "
-            "keeps them; read the rows again from Spanner",
+            f"{what}; read the rows again from Spanner",
             topic=None, partition=None, epoch=None, incarnation=None, output=None, sequences=None,
-            after=after, before=until, last=None, certain=True,
+            after=after, before=until, last=None, certain=certain,
         )  # fmt: skip
+
+    def _gone_for_ever(self, after: Timestamp, until: Timestamp) -> Gap:
+        why = "cannot be had any more: they are older than Spanner keeps them"
+        return self._gap(f"changes after {after}, up to {until}, {why}", after, until, certain=True)
 
     def _uncertain(self, after: Timestamp | None, until: Timestamp) -> Gap:
         begin = "the beginning" if after is None else after
-        return Gap(
-            f"changes may be missing: after {begin}, up to {until}; read the rows again from Spanner",
-            topic=None, partition=None, epoch=None, incarnation=None, output=None, sequences=None,
-            after=after, before=until, last=None, certain=False,
-        )  # fmt: skip
+        return self._gap(f"changes may be missing: after {begin}, up to {until}", after, until, certain=False)
 
 
-_EARLIEST = Timestamp(-62_135_596_800)  # of the year 1
 _LAST_STAGE = 1 << 32
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from spanwire.consumer.facts import Arrival, Head, Move, PartitionId, Tick, Told
-from spanwire.consumer.reached import just_before
+from spanwire.timestamps import just_before
 
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion, Timestamp
@@ -136,11 +136,6 @@ class Ownership:
     def told(self) -> bool:
         """Every sender has told it, and nothing that they told before it is missed."""
         return self.process.sure and self.said.keys() >= self.process.senders.keys()
-
-    @property
-    def lives(self) -> bool:
-        """Some sender has told that it goes on."""
-        return any(one.state == "live" for one in self.said.values())
 
     @property
     def ending(self) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from spanwire._core import Timestamp
+from spanwire.timestamps import just_before
 
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion
@@ -15,7 +16,6 @@ Identity = tuple[str, str, int]
 """Of a change at one commit timestamp: transaction, record sequence, mod number."""
 Frontier = tuple[Timestamp, list[Identity]]
 """As `_core.Window.state()`: the newest commit timestamp handed over, and which changes at it."""
-_FIRST_SECOND = -62_135_596_800  # of the year 1
 Lane = tuple[bytes, str]
 """The 16-byte hash of a partition, and a topic: what one window keeps apart."""
 
@@ -70,12 +70,3 @@ class Reached:
             for lane, frontier in self.frontiers.items()
             if self.watermark is None or frontier[0] > self.watermark
         }
-
-
-def just_before(timestamp: Timestamp) -> Timestamp:
-    """One nanosecond earlier: what was committed at `timestamp` comes after it."""
-    if timestamp.nanos:
-        return Timestamp(timestamp.seconds, timestamp.nanos - 1)
-    if timestamp.seconds <= _FIRST_SECOND:
-        return timestamp  # there is nothing before it
-    return Timestamp(timestamp.seconds - 1, 999_999_999)

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
-
-import zmq
+from typing import Any
 
 from spanwire._core import Change, Message, Timestamp, Window
 from spanwire.consumer import letters
+from spanwire.consumer.answered import Answered, parsed
 from spanwire.consumer.link import Answer, Link
-from spanwire.errors import ConfigError, RefusedError, RetentionExpired
+from spanwire.errors import ConfigError, RetentionExpired
 
-_LOOK_S = 1.0
-_AGAIN_S = 0.5
-_PASSING = ("busy", "tooMany", "stopping")
-"""Refusals after which the same may be had a little later."""
 _MOST = {"rate": 2**32 - 1, "limit": 2**64 - 1}
 
 
@@ -68,8 +59,8 @@ def replay(  # noqa: PLR0913 - what a user may say of a replay
     """
     wanted = Wanted(
         [topics] if isinstance(topics, str) else list(topics),
-        _timestamp("after", after),
-        None if until is None else _timestamp("until", until),
+        parsed("after", after),
+        None if until is None else parsed("until", until),
         output,
         _bound("rate", rate),
         _bound("limit", limit),
@@ -77,71 +68,20 @@ def replay(  # noqa: PLR0913 - what a user may say of a replay
     return Replay(Link(endpoint), wanted, patience)
 
 
-class Replay:
+class Replay(Answered):
     """A replay that runs. Iterable once, sync or asyncio; a context manager."""
+
+    _kind = "replay"
 
     def __init__(self, link: Link, wanted: Wanted, patience: float) -> None:
         """See `replay`."""
-        self._link = link
+        super().__init__(link, patience)
         self._wanted = wanted
-        self._patience = patience
-        self._after = wanted.after
         self._windows: dict[tuple[bytes, str], Window] = {}
-        self._ready: deque[Change] = deque()
-        self._to_grant = 0
-        self._exchange: int | None = None
-        self._ask_at = 0.0
-        self._why = ""
-        self._unserved_since: float | None = time.monotonic()
-        self._over = False
         self.position = wanted.after
         """All changes up to here have come from the relay; iteration may be behind it."""
         self.changes = 0
         """Changes that were handed over."""
-
-    def close(self) -> None:
-        """End it."""
-        self._over = True
-        self._ready.clear()
-        self._link.close()
-
-    def __iter__(self) -> Iterator[Change]:
-        """Change by change, to its end."""
-        return self
-
-    def __next__(self) -> Change:
-        """The next change; waits for it."""
-        while (change := self._next()) is None:
-            if self._over:
-                raise StopIteration
-            self._turn()
-            if not self._ready and not self._over:
-                self._link.socket.poll(round(_LOOK_S * 1000))
-        return change
-
-    def __aiter__(self) -> Self:
-        """Change by change, to its end."""
-        return self
-
-    async def __anext__(self) -> Change:
-        """The next change; waits for it."""
-        while (change := self._next()) is None:
-            if self._over:
-                raise StopAsyncIteration
-            self._turn()
-            if not self._ready and not self._over:
-                await _readable(self._link.socket, _LOOK_S)
-        return change
-
-    def __enter__(self) -> Self:
-        """The replay itself."""
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it."""
-        self.close()
 
     def _next(self) -> Change | None:
         if not self._ready:
@@ -150,42 +90,23 @@ class Replay:
         self.changes += 1
         if self._wanted.limit and self.changes >= self._wanted.limit:
             self.close()
-        elif not self._ready and self._exchange is not None:
-            self._link.grant(self._exchange, self._to_grant)
-            self._to_grant = 0
+        elif not self._ready:
+            self._grant()
         return change
 
-    def _turn(self) -> None:
-        """Ask where nothing is asked, and take what has come; never waits."""
-        now, wanted = time.monotonic(), self._wanted
-        if self._exchange in self._link.look_around(now):
-            self._again(now)
-        if self._exchange is None and now >= self._ask_at:
-            self._exchange = self._link.ask(
-                "replay",
-                topics=wanted.topics,
-                after=self._after,
-                until=wanted.until,
-                output=wanted.output,
-                rate=wanted.rate,
-                limit=wanted.limit and wanted.limit - self.changes,
-            )
-        if self._unserved_since is not None and now - self._unserved_since > self._patience:
-            self.close()
-            raise RefusedError(
-                f"{self._link.endpoint}: no relay has served this for {self._patience:.0f} s"
-                + (f" ({self._why})" if self._why else '; is an output of kind "replay" bound there?'),
-                reason="busy",
-                endpoint=self._link.endpoint,
-            )
-        for answer in self._link.take():
-            self._take(answer, now)
-            if self._over:
-                return
+    def _request(self) -> dict[str, Any]:
+        """From the last position: what comes twice is dropped."""
+        wanted = self._wanted
+        return {
+            "topics": wanted.topics,
+            "after": self.position,
+            "until": wanted.until,
+            "output": wanted.output,
+            "rate": wanted.rate,
+            "limit": wanted.limit and wanted.limit - self.changes,
+        }
 
-    def _take(self, answer: Answer, now: float) -> None:
-        if answer.kind != "refused":
-            self._unserved_since = None
+    def _take(self, answer: Answer) -> None:
         if answer.frames is not None:
             message = Message.decode(answer.frames)
             fresh = []
@@ -200,65 +121,18 @@ class Replay:
             else:
                 self._link.grant(answer.id, answer.size)
         elif answer.kind in ("progress", "done"):
-            position = answer.fields["position"]
-            self.position = self._after = max(self._after, position or self._after)
+            self.position = max(self.position, answer.fields["position"] or self.position)
             if answer.kind == "done":
                 self._over = True
                 self._link.close()
-        elif answer.kind == "refused":
-            self._refused(answer, now)
 
-    def _refused(self, answer: Answer, now: float) -> None:
-        reason, text = answer.fields["reason"], answer.fields["text"]
-        if reason in _PASSING:
-            self._why = text
-            self._again(now)
-            return
-        self.close()
-        if reason == "gone":
-            oldest = answer.fields["oldest"]
-            raise RetentionExpired(
-                f"changes after {self._after} cannot be had any more: {text}; replay from {oldest} on, and "
-                "take what is older from the tables",
-                lost_from=self._after,
-                lost_to=oldest,
-            )
-        raise RefusedError(f"{self._link.endpoint}: {text}", reason=reason, endpoint=self._link.endpoint)
-
-    def _again(self, now: float) -> None:
-        """Ask again from the last position, a little later. What comes twice is dropped."""
-        self._exchange = None
-        self._to_grant = 0
-        self._ask_at = now + _AGAIN_S
-        if self._unserved_since is None:
-            self._unserved_since = now
-
-
-async def _readable(socket: zmq.Socket[bytes], timeout: float) -> None:
-    """Wait until the socket may be readable, in whatever event loop runs."""
-    if int(socket.getsockopt(zmq.EVENTS)) & zmq.POLLIN:
-        return
-    loop, happened = asyncio.get_running_loop(), asyncio.Event()
-    # The descriptor says that something has happened; only the socket knows what.
-    descriptor = int(socket.getsockopt(zmq.FD))
-    loop.add_reader(descriptor, happened.set)
-    try:
-        await asyncio.wait_for(happened.wait(), timeout)
-    except TimeoutError:
-        pass
-    finally:
-        loop.remove_reader(descriptor)
-
-
-def _timestamp(name: str, value: Timestamp | str) -> Timestamp:
-    if isinstance(value, Timestamp):
-        return value
-    try:
-        return Timestamp.parse(value)
-    except ValueError:
-        raise ConfigError(
-            f'{name}: must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "{value}"'
-        ) from None
+    def _gone(self, text: str, oldest: Timestamp | None) -> RetentionExpired:
+        return RetentionExpired(
+            f"changes after {self.position} cannot be had any more: {text}; replay from {oldest} on, and "
+            "take what is older from the tables",
+            lost_from=self.position,
+            lost_to=oldest,
+        )
 
 
 def _bound(name: str, value: int | None) -> int:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 from spanwire._core import Change, Message, Timestamp
 from spanwire.consumer import letters
+from spanwire.consumer.answered import Answered, parsed
 from spanwire.consumer.link import Answer, Link
-from spanwire.errors import ConfigError, RefusedError, RetentionExpired
-
-_LOOK_S = 1.0
-_AGAIN_S = 0.5
-_PASSING = ("busy", "tooMany", "stopping")
-"""Refusals after which the same may be had a little later."""
+from spanwire.errors import RetentionExpired
 
 
 @dataclass(frozen=True)
@@ -68,7 +62,7 @@ def snapshot(  # noqa: PLR0913 - what a user may say of a snapshot
         Wanted(
             [tables] if isinstance(tables, str) else list(tables),
             [topics] if isinstance(topics, str) else list(topics),
-            _timestamp(at),
+            None if at is None else parsed("at", at),
             resume,
             output,
         ),
@@ -76,21 +70,19 @@ def snapshot(  # noqa: PLR0913 - what a user may say of a snapshot
     )
 
 
-class Snapshot:
-    """A snapshot on its way. Iterable once; a context manager."""
+class Snapshot(Answered):
+    """A snapshot on its way. Iterable once, sync or asyncio; a context manager."""
+
+    _kind = "snapshot"
 
     def __init__(self, link: Link, wanted: Wanted, patience: float) -> None:
         """See `snapshot`."""
-        self._link, self._wanted, self._patience = link, wanted, patience
+        super().__init__(link, patience)
+        self._wanted = wanted
         self._told: deque[tuple[int, str]] = deque()
         """What goes on from where, once so many rows were handed over."""
-        self._ready: deque[Change] = deque()
         self._came = 0
-        self._to_grant = 0
-        self._exchange: int | None = None
-        self._ask_at = 0.0
-        self._unserved_since = time.monotonic()
-        self._over = self._complete = False
+        self._complete = False
         self._asked_from = wanted.resume
         self.at = wanted.at
         """The snapshot's timestamp; None where it is not known yet."""
@@ -104,78 +96,28 @@ class Snapshot:
         self.done = False
         """Whether all rows were handed over."""
 
-    def close(self) -> None:
-        """End it."""
-        self._over = True
-        self._ready.clear()
-        self._link.close()
-
-    def __iter__(self) -> Iterator[Change]:
-        """Row by row, to its end."""
-        return self
-
-    def __next__(self) -> Change:
-        """The next row; waits for it."""
-        while not self._ready:
-            self._remember()
-            if self._over:
-                self.done = self._complete
-                raise StopIteration
-            if self._exchange is not None and self._to_grant:
-                self._link.grant(self._exchange, self._to_grant)
-                self._to_grant = 0
-            self._turn()
-            if not self._ready and not self._over:
-                self._link.socket.poll(round(_LOOK_S * 1000))
-        self._remember()
+    def _next(self) -> Change | None:
+        # What was told behind rows holds once they have been handled: when the next one is asked for.
+        while self._told and self._told[0][0] <= self.rows:
+            self.resume = self._told.popleft()[1]
+        if not self._ready:
+            self.done = self._over and self._complete
+            self._grant()
+            return None
         self.rows += 1
         return self._ready.popleft()
 
-    def __enter__(self) -> Self:
-        """The snapshot itself."""
-        return self
+    def _request(self) -> dict[str, Any]:
+        wanted = self._wanted
+        return {
+            "tables": wanted.tables,
+            "topics": wanted.topics,
+            "at": self.at,
+            "output": wanted.output,
+            "reason": self._asked_from,
+        }
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """End it."""
-        self.close()
-
-    def _remember(self) -> None:
-        """What was told behind rows holds once they have been handled: when the next one is asked for."""
-        while self._told and self._told[0][0] <= self.rows:
-            self.resume = self._told.popleft()[1]
-
-    def _turn(self) -> None:
-        """Ask where nothing is asked, and take what has come; never waits."""
-        now = time.monotonic()
-        if self._exchange in self._link.look_around(now):
-            self._again(now)
-        if self._exchange is None and now >= self._ask_at:
-            self._exchange = self._link.ask(
-                "snapshot",
-                tables=self._wanted.tables,
-                topics=self._wanted.topics,
-                at=self.at,
-                output=self._wanted.output,
-                reason=self._asked_from,
-            )
-        if self._unserved_since and now - self._unserved_since > self._patience:
-            self.close()
-            raise RefusedError(
-                f"{self._link.endpoint}: no relay has answered for {self._patience:.0f} s; is an output of "
-                'kind "replay" bound there?',
-                reason="busy",
-                endpoint=self._link.endpoint,
-            )
-        for answer in self._link.take():
-            self._take(answer, now)
-            if self._over:
-                return
-
-    def _take(self, answer: Answer, now: float) -> None:
-        if answer.kind != "refused":
-            self._unserved_since = 0.0
+    def _take(self, answer: Answer) -> None:
         if answer.frames is not None:
             message = Message.decode(answer.frames)
             if message.kind == "snapshot":
@@ -197,33 +139,6 @@ class Snapshot:
             self.at = answer.fields["position"] or self.at
             self._over = self._complete = True
             self._link.close()
-        elif answer.kind == "refused":
-            self._refused(answer, now)
 
-    def _refused(self, answer: Answer, now: float) -> None:
-        reason, text = answer.fields["reason"], answer.fields["text"]
-        if reason in _PASSING:
-            self._again(now)
-            return
-        self.close()
-        if reason == "gone":
-            raise RetentionExpired(text, lost_from=self.at, lost_to=answer.fields["oldest"])
-        raise RefusedError(f"{self._link.endpoint}: {text}", reason=reason, endpoint=self._link.endpoint)
-
-    def _again(self, now: float) -> None:
-        """Ask again, a little later, for what had not come in full."""
-        self._exchange = None
-        self._to_grant = 0
-        self._ask_at = now + _AGAIN_S
-        self._unserved_since = self._unserved_since or now
-
-
-def _timestamp(value: Timestamp | str | None) -> Timestamp | None:
-    if value is None or isinstance(value, Timestamp):
-        return value
-    try:
-        return Timestamp.parse(value)
-    except ValueError:
-        raise ConfigError(
-            f'at: must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "{value}"'
-        ) from None
+    def _gone(self, text: str, oldest: Timestamp | None) -> RetentionExpired:
+        return RetentionExpired(text, lost_from=self.at, lost_to=oldest)

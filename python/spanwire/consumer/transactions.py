@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from spanwire.consumer.reached import Version
 from spanwire.errors import HeldBackError
+from spanwire.timestamps import nanoseconds
 
 if TYPE_CHECKING:
     from spanwire._core import Change, RecordVersion, Timestamp
@@ -87,9 +88,9 @@ class TransactionOrder:
         """Nanoseconds since 1970, of the newest watermark: nothing up to here waits or will."""
         self._watermark = watermark
         if watermark is not None:
-            self._passed = _nanos(watermark)
+            self._passed = nanoseconds(watermark)
         if self._last is not None:
-            self._passed = max(self._passed, _nanos(self._last.commit_timestamp) - 1)
+            self._passed = max(self._passed, nanoseconds(self._last.commit_timestamp) - 1)
         self._whole = whole
         self._most = most_bytes
         self._moments: dict[int, list[Change]] = {}  # by nanoseconds since 1970
@@ -157,7 +158,7 @@ class TransactionOrder:
         `held_by`: the hash of the partition that holds it back from there on.
         """
         self._held_by = held_by
-        if watermark is None or (until := _nanos(watermark)) <= self._passed:
+        if watermark is None or (until := nanoseconds(watermark)) <= self._passed:
             return []
         self._passed, self._watermark, self._since = until, watermark, now
         released: list[Transaction] = []
@@ -210,10 +211,6 @@ class TransactionOrder:
             watermark=self._watermark,
             changes=changes,
         )
-
-
-def _nanos(timestamp: Timestamp) -> int:
-    return timestamp.seconds * _NANOS + timestamp.nanos
 
 
 def _is_torn(changes: list[Change]) -> bool:

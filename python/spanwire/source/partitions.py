@@ -254,13 +254,6 @@ class Endings:
         return Ending.END if self._quiet >= self.QUIET else Ending.AGAIN
 
 
-def just_before(timestamp: Timestamp) -> Timestamp:
-    """A nanosecond earlier."""
-    if timestamp.nanos:
-        return Timestamp(timestamp.seconds, timestamp.nanos - 1)
-    return Timestamp(timestamp.seconds - 1, 999_999_999)
-
-
 def newborn(start: Timestamp, partitions: Sequence[tuple[str, Sequence[str]]]) -> list[PartitionRecord]:
     """The partitions that a child partitions record names, as (token, parent tokens), each once."""
     known: dict[str, PartitionRecord] = {}

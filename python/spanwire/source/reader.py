@@ -22,9 +22,10 @@ from spanwire.errors import (
 from spanwire.records import PartitionRecord, short_token
 from spanwire.source.connect import Connection
 from spanwire.source.moves import Event, started
-from spanwire.source.partitions import Ending, Endings, Reading, just_before, newborn
+from spanwire.source.partitions import Ending, Endings, Reading, newborn
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
+from spanwire.timestamps import just_before
 
 _log = structlog.get_logger("spanwire.source")
 

@@ -11,7 +11,8 @@ import heapq
 from typing import Protocol
 
 from spanwire._core import Timestamp
-from spanwire.consumer.reached import Frontier, Lane, Reached, just_before
+from spanwire.consumer.reached import Frontier, Lane, Reached
+from spanwire.timestamps import just_before
 
 MAX_LANES = 4096
 """Lanes whose point is stored at the most; of the others, changes above the watermark come again."""
