@@ -20,6 +20,7 @@ mod cursor;
 mod dead_letter;
 mod form;
 mod header;
+mod named;
 mod object;
 pub mod read;
 mod reply;

@@ -4,127 +4,72 @@ use capnp::message::{Builder, HeapAllocator, ReaderOptions};
 
 use super::envelope_capnp as schema;
 use super::header::{FORMAT_MAJOR, read_timestamp, set_timestamp};
+use super::named::named;
 use super::request::{check_major, read_hash};
 use super::tick::count;
 use super::{malformed, options_for};
 use crate::change::Timestamp;
 use crate::error::Result;
 
-/// What is answered.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(u16)]
-pub enum ReplyKind {
-    /// Nothing that this build knows.
-    #[default]
-    Unspecified,
-    /// The relay says who it is, or that an exchange begins.
-    Welcome,
-    /// A message, in the frames that follow.
-    Message,
-    /// An exchange has come this far.
-    Progress,
-    /// It is over: all has been sent.
-    Done,
-    /// It is over, or never began; why.
-    Refused,
-    /// The answer to a ping.
-    Pong,
-    /// Changes for a member of a group, in the frames that follow.
-    Work,
-}
-
-impl ReplyKind {
-    /// All, in the order of their numbers, with their names in the schema.
-    const ALL: [(Self, &'static str); 8] = [
-        (Self::Unspecified, "unspecified"),
-        (Self::Welcome, "welcome"),
-        (Self::Message, "message"),
-        (Self::Progress, "progress"),
-        (Self::Done, "done"),
-        (Self::Refused, "refused"),
-        (Self::Pong, "pong"),
-        (Self::Work, "work"),
-    ];
-
-    /// Its name in the schema.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// The one of this name in the schema.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+named! {
+    /// What is answered.
+    pub enum ReplyKind {
+        /// Nothing that this build knows.
+        #[default]
+        Unspecified = "unspecified",
+        /// The relay says who it is, or that an exchange begins.
+        Welcome = "welcome",
+        /// A message, in the frames that follow.
+        Message = "message",
+        /// An exchange has come this far.
+        Progress = "progress",
+        /// It is over: all has been sent.
+        Done = "done",
+        /// It is over, or never began; why.
+        Refused = "refused",
+        /// The answer to a ping.
+        Pong = "pong",
+        /// Changes for a member of a group, in the frames that follow.
+        Work = "work",
     }
 }
 
-/// Why something was refused.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(u16)]
-pub enum Reason {
-    /// None that this build knows.
-    #[default]
-    Unspecified,
-    /// The bytes are not a request, or say what cannot be.
-    Malformed,
-    /// A kind that the relay does not know.
-    UnknownKind,
-    /// It has no such output.
-    UnknownOutput,
-    /// That output has no such topic.
-    UnknownTopic,
-    /// It cannot be had any more.
-    Gone,
-    /// It lies in the future.
-    Future,
-    /// It was asked of another stream.
-    OtherStream,
-    /// Too many peers, exchanges or topics.
-    TooMany,
-    /// Not now: ask again later.
-    Busy,
-    /// Nothing like it was ever sent.
-    NeverSent,
-    /// Something else had to come first.
-    OutOfOrder,
-    /// Too large.
-    TooLarge,
-    /// It was begun, and failed.
-    Failed,
-    /// The relay stops.
-    Stopping,
-    /// Not a member of that group.
-    NotMember,
-}
-
-impl Reason {
-    /// All, in the order of their numbers, with their names in the schema.
-    const ALL: [(Self, &'static str); 16] = [
-        (Self::Unspecified, "unspecified"),
-        (Self::Malformed, "malformed"),
-        (Self::UnknownKind, "unknownKind"),
-        (Self::UnknownOutput, "unknownOutput"),
-        (Self::UnknownTopic, "unknownTopic"),
-        (Self::Gone, "gone"),
-        (Self::Future, "future"),
-        (Self::OtherStream, "otherStream"),
-        (Self::TooMany, "tooMany"),
-        (Self::Busy, "busy"),
-        (Self::NeverSent, "neverSent"),
-        (Self::OutOfOrder, "outOfOrder"),
-        (Self::TooLarge, "tooLarge"),
-        (Self::Failed, "failed"),
-        (Self::Stopping, "stopping"),
-        (Self::NotMember, "notMember"),
-    ];
-
-    /// Its name in the schema.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// The one of this name in the schema.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(reason, _)| reason)
+named! {
+    /// Why something was refused.
+    pub enum Reason {
+        /// None that this build knows.
+        #[default]
+        Unspecified = "unspecified",
+        /// The bytes are not a request, or say what cannot be.
+        Malformed = "malformed",
+        /// A kind that the relay does not know.
+        UnknownKind = "unknownKind",
+        /// It has no such output.
+        UnknownOutput = "unknownOutput",
+        /// That output has no such topic.
+        UnknownTopic = "unknownTopic",
+        /// It cannot be had any more.
+        Gone = "gone",
+        /// It lies in the future.
+        Future = "future",
+        /// It was asked of another stream.
+        OtherStream = "otherStream",
+        /// Too many peers, exchanges or topics.
+        TooMany = "tooMany",
+        /// Not now: ask again later.
+        Busy = "busy",
+        /// Nothing like it was ever sent.
+        NeverSent = "neverSent",
+        /// Something else had to come first.
+        OutOfOrder = "outOfOrder",
+        /// Too large.
+        TooLarge = "tooLarge",
+        /// It was begun, and failed.
+        Failed = "failed",
+        /// The relay stops.
+        Stopping = "stopping",
+        /// Not a member of that group.
+        NotMember = "notMember",
     }
 }
 
@@ -210,12 +155,12 @@ fn read(root: schema::reply::Reader<'_>) -> capnp::Result<Reply> {
     let kind = root.get_kind().map_or(0, |kind| kind as usize);
     let reason = root.get_reason().map_or(0, |reason| reason as usize);
     Ok(Reply {
-        kind: ReplyKind::ALL.get(kind).map_or(ReplyKind::Unspecified, |(kind, _)| *kind),
+        kind: ReplyKind::of_number(kind),
         id: root.get_id(),
         stream: read_hash("stream", root.get_stream()?)?,
         position: root.has_position().then(|| read_timestamp(root.get_position()?)).transpose()?,
         oldest: root.has_oldest().then(|| read_timestamp(root.get_oldest()?)).transpose()?,
-        reason: Reason::ALL.get(reason).map_or(Reason::Unspecified, |(reason, _)| *reason),
+        reason: Reason::of_number(reason),
         text: root.get_text()?.to_string()?,
         delivery: root.get_delivery(),
         handled: root.get_handled(),

@@ -4,6 +4,7 @@ use capnp::message::{Builder, HeapAllocator, ReaderOptions};
 
 use super::envelope_capnp as schema;
 use super::header::{FORMAT_MAJOR, read_timestamp, set_timestamp};
+use super::named::named;
 use super::tick::{PartitionId, count, read_texts, set_texts};
 use super::{malformed, options_for};
 use crate::change::Timestamp;
@@ -12,68 +13,38 @@ use crate::error::{Error, Result};
 /// The largest request that is taken.
 pub const MAX_REQUEST_BYTES: usize = 64 << 10;
 
-/// What is asked.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-#[repr(u16)]
-pub enum RequestKind {
-    /// Nothing that this build knows.
-    #[default]
-    Unspecified,
-    /// Who are you? A welcome.
-    Hello,
-    /// More bytes may come in an exchange.
-    Credit,
-    /// An exchange is over.
-    Cancel,
-    /// Still there? A pong.
-    Ping,
-    /// The next tick of an output tells every head, and comes at once.
-    Heads,
-    /// Messages of one flow, by their sequences.
-    Repair,
-    /// The live flow.
-    Feed,
-    /// All changes between two timestamps, read again.
-    Replay,
-    /// The rows of tables at one timestamp.
-    Snapshot,
-    /// A member comes to a group.
-    Join,
-    /// And goes.
-    Leave,
-    /// Changes of a delivery are done with.
-    Ack,
-    /// A change of a delivery cannot be done with.
-    Reject,
-}
-
-impl RequestKind {
-    /// All, in the order of their numbers, with their names in the schema.
-    const ALL: [(Self, &'static str); 14] = [
-        (Self::Unspecified, "unspecified"),
-        (Self::Hello, "hello"),
-        (Self::Credit, "credit"),
-        (Self::Cancel, "cancel"),
-        (Self::Ping, "ping"),
-        (Self::Heads, "heads"),
-        (Self::Repair, "repair"),
-        (Self::Feed, "feed"),
-        (Self::Replay, "replay"),
-        (Self::Snapshot, "snapshot"),
-        (Self::Join, "join"),
-        (Self::Leave, "leave"),
-        (Self::Ack, "ack"),
-        (Self::Reject, "reject"),
-    ];
-
-    /// Its name in the schema.
-    pub fn name(self) -> &'static str {
-        Self::ALL[self as usize].1
-    }
-
-    /// The one of this name in the schema.
-    pub fn of_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|(_, known)| *known == name).map(|(kind, _)| kind)
+named! {
+    /// What is asked.
+    pub enum RequestKind {
+        /// Nothing that this build knows.
+        #[default]
+        Unspecified = "unspecified",
+        /// Who are you? A welcome.
+        Hello = "hello",
+        /// More bytes may come in an exchange.
+        Credit = "credit",
+        /// An exchange is over.
+        Cancel = "cancel",
+        /// Still there? A pong.
+        Ping = "ping",
+        /// The next tick of an output tells every head, and comes at once.
+        Heads = "heads",
+        /// Messages of one flow, by their sequences.
+        Repair = "repair",
+        /// The live flow.
+        Feed = "feed",
+        /// All changes between two timestamps, read again.
+        Replay = "replay",
+        /// The rows of tables at one timestamp.
+        Snapshot = "snapshot",
+        /// A member comes to a group.
+        Join = "join",
+        /// And goes.
+        Leave = "leave",
+        /// Changes of a delivery are done with.
+        Ack = "ack",
+        /// A change of a delivery cannot be done with.
+        Reject = "reject",
     }
 }
 
@@ -226,7 +197,7 @@ pub(super) fn read_hash(what: &str, data: &[u8]) -> capnp::Result<Option<[u8; 16
 fn read(root: schema::request::Reader<'_>) -> capnp::Result<Request> {
     let number = root.get_kind().map_or(0, |kind| kind as usize);
     Ok(Request {
-        kind: RequestKind::ALL.get(number).map_or(RequestKind::Unspecified, |(kind, _)| *kind),
+        kind: RequestKind::of_number(number),
         id: root.get_id(),
         credit: root.get_credit(),
         output: root.get_output(),
