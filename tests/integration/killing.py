@@ -12,26 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from integration.processes import free_endpoint, reads, relay
 from integration.relays import eventually
-from integration.test_relay_killed import free_endpoint, relay
 
 from spanwire import Timestamp
 from spanwire.simulator import Simulator, WorkloadConfig
 
 _KILLS = 3
-_CONFIG = """
-[source]
-project = "{source.project}"
-instance = "{source.instance}"
-database = "{source.database}"
-stream = "{source.stream}"
-emulator_host = "{host}"
-tick_ms = 50
-heartbeat_ms = 100
-[store]
-kind = "sqlite"
-path = "{folder}/progress.db"
-interval_ms = 50
+_OUTPUTS = """
 [[output]]
 kind = "pub"
 bind = "{changes}"
@@ -46,9 +34,7 @@ def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tup
     """A relay process of the simulator's stream; where it publishes, and where it replays."""
     changes, replays = free_endpoint(), free_endpoint()
     config = folder / "relay.toml"
-    text = _CONFIG.format(
-        source=simulator.config, host=simulator.address, folder=folder, changes=changes, replays=replays
-    )
+    text = reads(simulator, folder) + _OUTPUTS.format(changes=changes, replays=replays)
     config.write_text(text + more, encoding="utf-8")
     with relay(config):
         yield changes, replays

@@ -6,7 +6,6 @@ import os
 import re
 import shlex
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from integration.processes import free_port
 
 from spanwire import config
 from spanwire.cli import app
@@ -99,12 +99,6 @@ def test_configs_in_the_documents_load(path: Path) -> None:
     for text in blocks(path, "toml"):
         if "[source]" in text:
             config.parse_text(text, path.name)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:

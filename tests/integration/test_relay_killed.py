@@ -3,65 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
-import socket
-import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from integration.processes import free_endpoint, reads, relay
 
 from spanwire import Change, Subscriber
 from spanwire._core import RecordVersion, Timestamp
 from spanwire.errors import Gap
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
-
-COMMAND = (sys.executable, "-c", "from spanwire.cli import main; main()", "run")
-CONFIG = """
-[source]
-project = "p"
-instance = "i"
-database = "shop"
-stream = "all"
-emulator_host = "{host}"
-tick_ms = 50
-heartbeat_ms = 100
-[store]
-kind = "sqlite"
-path = "{folder}/progress.db"
-interval_ms = 50
-[[output]]
-kind = "pub"
-bind = "{endpoint}"
-"""
-
-
-def free_endpoint() -> str:
-    """An endpoint that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return f"tcp://127.0.0.1:{probe.getsockname()[1]}"
-
-
-@contextmanager
-def relay(config: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`spanwire run` in a process of its own, from when it sends; killed at the end if it still runs."""
-    path = config.parent / "relay.log"
-    path.touch()
-    sending = path.read_bytes().count(b'"sending"')
-    with path.open("ab") as log:
-        process = subprocess.Popen([*COMMAND, str(config)], stderr=log, stdout=log, env={**os.environ})
-    try:
-        deadline = time.monotonic() + 60
-        while path.read_bytes().count(b'"sending"') == sending:
-            assert process.poll() is None, path.read_text()
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
-        yield process
-    finally:
-        process.kill()
-        process.wait()
 
 
 class Consumer:
@@ -115,7 +66,8 @@ def test_every_change_arrives_once_or_lies_in_a_gap(tmp_path: Path) -> None:
     database = SimulatorConfig(project="p", instance="i", database="shop", stream="all", seed=7, churn=400)
     config = tmp_path / "relay.toml"
     with Simulator(database) as simulator:
-        config.write_text(CONFIG.format(host=simulator.address, folder=tmp_path, endpoint=endpoint))
+        output = f'[[output]]\nkind = "pub"\nbind = "{endpoint}"\n'
+        config.write_text(reads(simulator, tmp_path) + output)
         consumer = Consumer(endpoint)
         try:
             for orderly in (False, False, True, False):

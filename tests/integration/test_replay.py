@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import socket
 import subprocess
 import sys
 import time
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 import zmq
 from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator
+from integration.processes import free_port
 from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 
@@ -415,12 +415,6 @@ def changes_of(link: Link) -> list[str]:
             if answer.frames is not None:
                 found += [one.canonical() for one in Message.decode(answer.frames).changes()]
     return found
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
 
 
 def until_message(link: Link) -> list[Answer]:

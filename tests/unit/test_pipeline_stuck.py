@@ -5,11 +5,11 @@ from __future__ import annotations
 import resource
 import threading
 import time
-from collections.abc import Callable
 
 import pytest
 import zmq
 from support.change_records import data_change, heartbeat, message
+from support.waiting import soon
 
 from spanwire._core import Message, Output, Partition, Pipeline, Timestamp
 from spanwire.errors import ClosedError
@@ -31,16 +31,6 @@ def row(second: int, table: str = "orders") -> bytes:
 def opened(pipeline: Pipeline, token: str = "token") -> Partition:
     """A partition from the start on."""
     return pipeline.partition(token, dialect="googlesql", epoch=1, start=START)
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it comes about in a while."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def test_an_output_that_may_be_set_aside_holds_up_nothing() -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
 from typing import Literal
 
 import pytest
 import zmq
 from support.change_records import data_change, heartbeat, message
+from support.waiting import soon
 
 from spanwire._core import Message, Output, Partition, Pipeline, RingReader, Timestamp
 from spanwire.errors import ClosedError, ConfigError
@@ -41,16 +41,6 @@ def row(second: int, table: str = "orders") -> bytes:
 def opened(pipeline: Pipeline) -> Partition:
     """A partition from the start on, under epoch 7."""
     return pipeline.partition("token", dialect="googlesql", epoch=7, start=START)
-
-
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it comes about in a while."""
-    deadline = time.monotonic() + 10
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.005)
-    return True
 
 
 def read(reader: RingReader, count: int) -> list[Message]:
