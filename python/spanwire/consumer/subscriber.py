@@ -221,6 +221,7 @@ class Subscriber(Receiver):
         now = time.monotonic()
         for output, follower in self._inbox.followers.items():
             self._asking.ask(output, follower, now)
+        self._say_stale()
         if now - self._looked_at < _LOOK_S:
             return
         self._looked_at = now
@@ -228,6 +229,8 @@ class Subscriber(Receiver):
         self._live.look_around(now)
         self._asking.look_around(now)
         self._say_held_back(now)
+
+    def _say_stale(self) -> None:
         if self.stale == self._said_stale:
             return
         self._said_stale = not self._said_stale
