@@ -23,8 +23,10 @@ from spanwire.simulator import Fault, FaultScript, Simulator, SimulatorConfig, S
 from spanwire.simulator.__main__ import main
 from spanwire.simulator.faults import Kind
 from spanwire.simulator.queries import ChangeQuery
+from spanwire.simulator.reading import Heartbeat
 from spanwire.simulator.records import Mode
 from spanwire.simulator.status import Refused, SessionLost
+from spanwire.simulator.striking import Strikes
 from spanwire.simulator.values import timestamp_text
 
 pytestmark = pytest.mark.timeout(60)
@@ -215,6 +217,27 @@ def test_heartbeats_come_late_or_out_of_turn() -> None:
         order = [sorted(got).index(beat) for beat in got]
         assert order == ([0, 1] if name == "late_heartbeat" else expected)
         assert [strike.message for strike in simulator.struck] == [2]
+
+
+def test_a_heartbeat_out_of_turn_stays_out_of_values() -> None:
+    """It comes behind what follows it, and behind all parts of a value that goes on in several messages."""
+
+    def message(text: str, *, chunked: bool = False) -> bytes:
+        result = PartialResultSet.pb(PartialResultSet(chunked_value=chunked))
+        result.values.add().string_value = text
+        return bytes(result.SerializeToString())
+
+    def texts(sent: bytes) -> list[str]:
+        return [
+            value.string_value for value in PartialResultSet.pb(PartialResultSet.deserialize(sent)).values
+        ]
+
+    beat, parts = message("beat"), [message("a", chunked=True), message("b", chunked=True), message("c")]
+    strikes = Strikes(FaultScript((Fault("stale_heartbeat", message=1),)), lambda token: 0)
+    asked = ChangeQuery("read", 0, None, "token", 100)
+    first, *rest = strikes.apply(asked, iter([Heartbeat(beat), *parts]))
+    assert not texts(first)
+    assert [texts(one) for one in rest] == [["a"], ["b"], ["c"], ["beat"]]
 
 
 def test_a_lost_session_stays_lost() -> None:

@@ -107,8 +107,9 @@ class Strikes:
             else:
                 number += 1
             yield bytes(message)  # gRPC sends nothing that is derived from it
-            yield from held
-            held.clear()
+            if held and not _is_chunked(message):  # nothing comes between the parts of a value
+                yield from held
+                held.clear()
 
     # -------------------------------------------------------------- within
 
@@ -159,6 +160,12 @@ def _without_rows(message: bytes) -> tuple[bytes, bytes]:
     rows = [protobuf.framed(value.SerializeToString()) for value in result.values]
     del result.values[:]
     return bytes(result.SerializeToString()), protobuf.message(rows)
+
+
+def _is_chunked(message: bytes) -> bool:
+    """Whether its last value goes on in the next message."""
+    result: Any = _Result.FromString(message)
+    return bool(result.chunked_value)
 
 
 def _first_part(message: bytes, rng: random.Random) -> bytes:
