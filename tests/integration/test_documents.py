@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from integration.processes import free_port
+from integration.processes import free_endpoint
 
 from spanwire import config
 from spanwire.cli import app
@@ -104,11 +104,11 @@ def test_configs_in_the_documents_load(path: Path) -> None:
 def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
     """Its config is checked and run, its consumer gets what is committed, tail shows it."""
     readme = ROOT / "README.md"
-    endpoint = f"tcp://127.0.0.1:{free_port()}"
-    [relay_toml] = blocks(readme, "toml")
-    (tmp_path / "relay.toml").write_text(
-        relay_toml.replace("tcp://127.0.0.1:5560", endpoint), encoding="utf-8"
-    )
+    endpoint, replays = free_endpoint(), free_endpoint()
+    relay_toml, replay_output = blocks(readme, "toml")
+    settings = f"{relay_toml}\n{replay_output}".replace("tcp://127.0.0.1:5560", endpoint)
+    settings = settings.replace("tcp://127.0.0.1:5561", replays)
+    (tmp_path / "relay.toml").write_text(settings, encoding="utf-8")
     consumer = next(text for text in blocks(readme, "python") if "Subscriber" in text)
     assert "tcp://127.0.0.1:5560" in consumer
     database = SimulatorConfig(
