@@ -516,13 +516,14 @@ class Follower:
         before: RecordVersion | None = None,
         last: RecordVersion | None = None,
     ) -> None:
+        starts_at = ownership.starts_at  # where its first changes may be
         missing = Missing(
             incarnation=ownership.process.incarnation,
             topic=topic,
             partition=ownership.id,
             epoch=ownership.epoch,
             sequences=(flow.next, end - 1),
-            after=flow.last or ownership.starts_at,
+            after=flow.last or (None if starts_at is None else just_before(starts_at)),
             before=before,
             last=last,
         )
@@ -693,17 +694,18 @@ class Follower:
 
     def _baseline(self, process: Process) -> None:
         """Its flows are owed from where they stand, what came early included."""
-        runs: dict[FlowKey, list[int]] = {}
-        for message, _ in process.early:
-            runs.setdefault((message.partition, message.epoch, message.topic), []).append(message.sequence)
-        for key, head in process.heads.items():
-            start = head.next
-            if self._start is None:
-                for sequence in reversed(runs.get(key, [])):
-                    if sequence == start - 1:
-                        start = sequence
-            process.flows[key] = Flow(start, head.last if start == head.next else None)
-            if self._start is None and start == head.next and head.last is not None:
+        came: dict[FlowKey, set[int]] = {}
+        if self._start is None:
+            for message, _ in process.early:
+                flow = (message.partition, message.epoch, message.topic)
+                came.setdefault(flow, set()).add(message.sequence)
+        for key in {**process.heads, **came}:
+            head, sequences = process.heads.get(key), came.get(key, set())
+            start = end = max(sequences) + 1 if head is None else head.next  # without a head it is over
+            while start - 1 in sequences:
+                start -= 1
+            process.flows[key] = Flow(start, head.last if head is not None and start == end else None)
+            if self._start is None and head is not None and start == end and head.last is not None:
                 self.window(head.partition, head.topic).admit_version(head.last)
         process.heads.clear()
         if self._start is None:
