@@ -110,11 +110,13 @@ class Core:
         self._numbers += 1
         return self._numbers
 
-    def open(self, token: str, epoch: int, start: int, resumed: bool, parents: Sequence[str]) -> Partition:
+    def open(
+        self, token: str, epoch: int, start: int, resumed: bool, parents: Sequence[str], known: int | None = None
+    ) -> Partition:
         """Open a partition under an epoch."""
         partition = Partition(self, token, epoch, start, resumed, parents)
         self.partitions[token] = partition
-        partition.mark(Mark(partition, "started"))
+        partition.mark(Mark(partition, "started", known=known))
         return partition
 
     def tell(self, output: int) -> None:

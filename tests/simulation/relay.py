@@ -330,7 +330,15 @@ class Relay(Process):
         if not self.shares:
             self._known.own(owned)
         parents, resumed = owned.parents, owned.position is not None
-        partition = self.core.open(owned.token, owned.epoch, owned.resume_at.seconds, resumed, parents)
+        known = self._lineage().newest()
+        partition = self.core.open(
+            owned.token,
+            owned.epoch,
+            owned.resume_at.seconds,
+            resumed,
+            parents,
+            None if known is None else known.seconds,
+        )
         self.readers[owned.token] = Reader(self, owned, partition, self.spanner.logs[owned.token])
 
     def _open_gates(self) -> None:

@@ -33,6 +33,8 @@ class Mark:
     """Into it, of which it tells that it pauses for them."""
     remaining: int = 0
     """Senders that hold it up and have not reached it yet."""
+    known: int | None = None
+    """At the start: no change of a partition that is over by then is newer."""
 
 
 @dataclass(slots=True)
@@ -178,6 +180,7 @@ class Sender:
         if mark.what == "started":
             self.partitions[partition.id] = Progress(partition)
             self.started.add(partition.number)
+            self._has_sent(mark.known)
             self.ownerships.append(partition)
         progress = self.partitions.get(partition.id)
         if progress is not None and progress.partition is partition:

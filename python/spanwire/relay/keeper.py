@@ -259,6 +259,7 @@ class Keeper:
             start=owned.resume_at,
             parents=owned.parents,
             resumed=owned.position is not None,
+            known=self.lineage.newest(),
         )
         reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
         self._running[owned.token] = _Running(reader, partition, owned.epoch)

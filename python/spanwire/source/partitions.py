@@ -47,6 +47,10 @@ class Lineage:
         """All partitions, in the order they became known."""
         return list(self._partitions.values())
 
+    def newest(self) -> Timestamp | None:
+        """No change of a partition that is over is newer, and none that was handed over before it was opened."""
+        return max((one.resume_at for one in self._partitions.values()), default=None)
+
     def add(self, children: Iterable[PartitionRecord]) -> None:
         """Take in partitions as they became known. One that is known already is left as it is."""
         for child in children:

@@ -94,6 +94,7 @@ fn named(pipeline: &Pipeline, token: &str) -> Arc<Partition> {
         start: second(0),
         resumed: false,
         parents: Vec::new(),
+        known: None,
     };
     pipeline.partition(settings).unwrap()
 }

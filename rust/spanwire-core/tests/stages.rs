@@ -66,6 +66,7 @@ fn open(pipeline: &Pipeline, token: &str) -> Arc<Partition> {
         start: Timestamp { seconds: 0, nanos: 0 },
         resumed: false,
         parents: Vec::new(),
+        known: None,
     };
     pipeline.partition(settings).unwrap()
 }

@@ -94,7 +94,7 @@ impl Pipeline {
     }
 
     /// Open a partition under an epoch.
-    #[pyo3(signature = (token, *, dialect, mode="immutable", epoch, start, resumed=false, parents=Vec::new()))]
+    #[pyo3(signature = (token, *, dialect, mode="immutable", epoch, start, resumed=false, parents=Vec::new(), known=None))]
     fn partition(
         &self,
         py: Python<'_>,
@@ -105,9 +105,18 @@ impl Pipeline {
         start: Timestamp,
         resumed: bool,
         parents: Vec<String>,
+        known: Option<Timestamp>,
     ) -> PyResult<Partition> {
         let shape = shape(py, dialect, mode)?;
-        let settings = PartitionSettings { token, shape, epoch, start: start.0, resumed, parents };
+        let settings = PartitionSettings {
+            token,
+            shape,
+            epoch,
+            start: start.0,
+            resumed,
+            parents,
+            known: known.map(|at| at.0),
+        };
         detached(py, || self.0.partition(settings)).map(Partition)
     }
 

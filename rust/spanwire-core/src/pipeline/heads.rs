@@ -128,7 +128,7 @@ impl Heads {
     }
 
     fn mark(&mut self, mark: &Mark) {
-        if let What::Started { starts_at, parents } = &mark.what {
+        if let What::Started { starts_at, parents, known } = &mark.what {
             let progress = Progress {
                 epoch: mark.epoch,
                 stage: 0,
@@ -141,6 +141,7 @@ impl Heads {
                 ends_told: 0,
             };
             self.partitions.insert(mark.partition, progress);
+            self.newest = self.newest.max(*known);
         } else if let Some(progress) =
             self.partitions.get_mut(&mark.partition).filter(|p| p.epoch == mark.epoch)
         {
@@ -419,7 +420,7 @@ mod tests {
         };
         let live = PartitionState::Live;
         let paused = || What::Paused { position: Some(at), moves: Vec::new() };
-        assert_eq!(urgent_after(What::Started { starts_at: at, parents: Vec::new() }), (true, 0, live));
+        assert_eq!(urgent_after(What::Started { starts_at: at, parents: Vec::new(), known: None }), (true, 0, live));
         assert_eq!(urgent_after(What::Position(at)), (false, 0, live));
         assert_eq!(urgent_after(paused()), (false, 0, live));
         assert_eq!(urgent_after(What::Passed { stage: 1 }), (true, 1, live));
@@ -449,7 +450,7 @@ mod tests {
             }
             tick(&mut heads).newest.map(|newest| newest.seconds)
         };
-        let started = || What::Started { starts_at: at(9), parents: Vec::new() };
+        let started = || What::Started { starts_at: at(9), parents: Vec::new(), known: None };
         assert_eq!(newest_after(1, started(), None), None);
         assert_eq!(newest_after(1, What::Position(at(3)), Some(5)), Some(5));
         assert_eq!(newest_after(2, started(), Some(4)), Some(5));
@@ -458,6 +459,8 @@ mod tests {
         for _ in 0..ENDS {
             assert_eq!(newest_after(1, What::Position(at(6)), Some(6)), Some(8), "also when it is forgotten");
         }
+        let known = What::Started { starts_at: at(9), parents: Vec::new(), known: Some(at(10)) };
+        assert_eq!(newest_after(3, known, None), Some(10), "by a process before this one");
     }
 
     #[test]
@@ -476,7 +479,7 @@ mod tests {
             assert_eq!(partition.position, Some(at(4)));
             partition.moves
         };
-        reach(&mut heads, What::Started { starts_at: at(1), parents: Vec::new() });
+        reach(&mut heads, What::Started { starts_at: at(1), parents: Vec::new(), known: None });
         reach(&mut heads, moved(&[step(5, 1), step(5, 2)]));
         assert_eq!(told(&mut heads), [step(5, 1), step(5, 2)]);
         reach(&mut heads, moved(&[step(5, 1)])); // read again

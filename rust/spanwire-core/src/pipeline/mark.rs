@@ -33,6 +33,8 @@ pub enum What {
         starts_at: Timestamp,
         /// Its parents.
         parents: Vec<[u8; 16]>,
+        /// No change that an earlier process sent of partitions that are over by now is newer.
+        known: Option<Timestamp>,
     },
     /// All its changes up to here lie before this mark.
     Position(Timestamp),

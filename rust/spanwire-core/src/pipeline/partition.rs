@@ -36,6 +36,8 @@ pub struct PartitionSettings {
     pub resumed: bool,
     /// Tokens of its parents.
     pub parents: Vec<String>,
+    /// No change of partitions that are over, or that wait to be opened, is newer; None: there are none.
+    pub known: Option<Timestamp>,
 }
 
 /// One partition under one epoch.
@@ -120,6 +122,7 @@ impl Partition {
         partition.mark(What::Started {
             starts_at: settings.start,
             parents: settings.parents.iter().map(|parent| partition_hash(parent)).collect(),
+            known: settings.known,
         })?;
         // Its first message comes behind the tick that tells of it.
         partition.locked(|state| state.intake.follow_what_is_queued());
