@@ -78,6 +78,8 @@ class Mark:
     """All changes up to here stand before it."""
 
     watermark: Timestamp
+    lost: bool = False
+    """Or their loss was told: what of them comes after all could come behind newer ones of its keys."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ class Follower:
         patience_s: float = 3.0,
         most_bytes: int = 64 << 20,
     ) -> None:
-        """`topics`: beginnings of topics. `start`: None for what is sent from now on.
+        """`topics`: beginnings of topics. `start`: None for what is newer than all that was sent before it joins.
 
         `can_ask`: whether there is somebody who answers; without, what is missing is a `Gap` at once.
         `endpoints`: how many of an output's senders are listened to, None for all. `patience_s`: how long
@@ -165,9 +167,6 @@ class Follower:
         self._windows: dict[Lane, Any] = {}
         if start is not None:
             self._windows = {place: self._restore(state) for place, state in start.frontiers.items()}
-        self._not_owed: dict[PartitionId, Timestamp] = {}
-        self._joined_at: Timestamp | None = None
-        self._since_joining: set[PartitionId] = set()
         after = None if start is None else start.watermark
         self._assured = after
         """All changes up to here stand in the queue, or are asked for by it."""
@@ -285,7 +284,7 @@ class Follower:
             if flow == (message.incarnation, message.partition, message.epoch, message.topic):
                 asked.messages.append((message, size))
                 self.bytes_held += size
-        elif isinstance(asked, Replay) and self._is_owed(message):
+        elif isinstance(asked, Replay):
             self._handing.append((message, size))
             self.bytes_held += size
 
@@ -330,7 +329,7 @@ class Follower:
             beyond = asked.until if oldest is None else min(just_before(oldest), asked.until)
             if after is not None and beyond > after:
                 self._handing.append((self._gone_for_ever(after, beyond), 0))
-                self._handing.append((Mark(beyond), 0))
+                self._handing.append((Mark(beyond, lost=True), 0))
             if beyond >= asked.until:
                 self._handing.append((_End(asked), 0))
 
@@ -399,7 +398,7 @@ class Follower:
                 return None
             self.bytes_held -= size
             if isinstance(entry, Mark):
-                self._pass(entry.watermark)
+                self._pass(entry.watermark, lost=entry.lost)
             elif isinstance(entry, _End):
                 entry.replay.ended = True
                 self._pass(entry.replay.until)
@@ -419,16 +418,14 @@ class Follower:
         place = (partition, topic)
         window = self._windows.get(place)
         if window is None:
-            floors = [one for one in (self._passed, self._not_owed.get(partition)) if one is not None]
-            window = self._window(max(floors)) if floors else self._window()
-            self._windows[place] = window
+            window = self._windows[place] = self._window(self._passed)
         return window
 
     def settle(self) -> None:
         """Raise the watermark: all that `next` gave was handed over."""
         while not self._handing and self._queue and isinstance(mark := self._queue[0][0], Mark):
             self._queue.popleft()
-            self._pass(mark.watermark)
+            self._pass(mark.watermark, lost=mark.lost)
         self.watermark = self._passed
 
     def clear(self) -> None:
@@ -516,14 +513,16 @@ class Follower:
         before: RecordVersion | None = None,
         last: RecordVersion | None = None,
     ) -> None:
-        starts_at = ownership.starts_at  # where its first changes may be
+        floor = None if ownership.starts_at is None else just_before(ownership.starts_at)
+        if floor is None or (self._passed is not None and floor < self._passed):
+            floor = self._passed
         missing = Missing(
             incarnation=ownership.process.incarnation,
             topic=topic,
             partition=ownership.id,
             epoch=ownership.epoch,
             sequences=(flow.next, end - 1),
-            after=flow.last or (None if starts_at is None else just_before(starts_at)),
+            after=flow.last or floor,
             before=before,
             last=last,
         )
@@ -585,8 +584,6 @@ class Follower:
         ownership.before = current
         self._current[partition] = ownership
         self._gone.pop(partition, None)
-        if self._joined and current is None:
-            self._since_joining.add(partition)
         for other in sorted(key for key in self._ownerships if key[0] == partition and key[1] < epoch):
             old = self._ownerships[other]
             if old.process is not process and not old.continuous:
@@ -668,52 +665,20 @@ class Follower:
             process.settled = True
         if len(begun) == 1 and not begun[0].reads:
             self._whole = begun[0]
-        if self._start is None:
-            self._join_now(begun)
+        for process in begun:
+            self._baseline(process)
+        if self._start is None:  # nothing is owed that was committed before
+            self._assured = self._marked = self._passed = self._newest(sent=True)
+            self._take_all_over()
         else:
-            for process in begun:
-                self._baseline(process)
             self._read_again()
         return True
 
-    def _join_now(self, begun: Sequence[Process]) -> None:
-        """Nothing from before is owed; a run of messages that reaches up to a head is taken all the same."""
-        self._joined_at = self._newest()
-        for partition, ownership in self._current.items():
-            if not ownership.ended:
-                self._since_joining.add(partition)
-            self._take_over(ownership)
-            if ownership.complete is not None:
-                self._not_owed[partition] = ownership.complete
-        for process in begun:
-            self._baseline(process)
-        least = self._least()
-        if least is not None and (complete := least.complete) is not None:
-            self._assured = self._marked = complete
-            self._queue.append((Mark(complete), 0))
-
     def _baseline(self, process: Process) -> None:
         """Its flows are owed from where they stand, what came early included."""
-        came: dict[FlowKey, set[int]] = {}
-        if self._start is None:
-            for message, _ in process.early:
-                flow = (message.partition, message.epoch, message.topic)
-                came.setdefault(flow, set()).add(message.sequence)
-        for key in {**process.heads, **came}:
-            head, sequences = process.heads.get(key), came.get(key, set())
-            start = end = max(sequences) + 1 if head is None else head.next  # without a head it is over
-            while start - 1 in sequences:
-                start -= 1
-            process.flows[key] = Flow(start, head.last if head is not None and start == end else None)
-            if self._start is None and head is not None and start == end and head.last is not None:
-                self.window(head.partition, head.topic).admit_version(head.last)
+        for key, head in process.heads.items():
+            process.flows[key] = Flow(head.next, head.last)
         process.heads.clear()
-        if self._start is None:
-            for message, _ in process.early:  # in the order that it was sent: nothing before it is owed
-                ownership = self._find(process, message.partition, message.epoch)
-                if ownership is not None:
-                    self._take_over(ownership)
-                    ownership.open_stage = max(ownership.open_stage, message.stage)
         self._take_early(process)
 
     def _begin(self, process: Process) -> None:
@@ -829,6 +794,8 @@ class Follower:
     def _append(self, entry: Any, size: int) -> None:
         if isinstance(entry, Hole):
             if not self.can_ask:
+                if self._passed is not None and entry.until is not None and entry.until <= self._passed:
+                    return  # it is not owed
                 entry, size = entry.missing.error(), 0
             else:
                 self._to_ask.append(entry)
@@ -836,15 +803,16 @@ class Follower:
 
     # ------------------------------------------------------------- replays
 
-    def _newest(self) -> Timestamp | None:
-        """No change that is missing is newer than this."""
+    def _newest(self, *, sent: bool = False) -> Timestamp | None:
+        """No change that is missing is newer than this; with `sent`: none that was sent, as far as is told."""
         times = [
             sender.newest
             for process in self._processes.values()
             for sender in process.senders.values()
             if sender.newest is not None
         ]
-        times += [one.starts_at for one in self._current.values() if one.starts_at is not None]
+        starts = [one.starts_at for one in self._current.values() if one.starts_at is not None]
+        times += map(just_before, starts) if sent else starts
         return max(times, default=None)
 
     def _read_again(self) -> None:
@@ -852,6 +820,9 @@ class Follower:
         until = self._newest()
         if until is not None and (self._assured is None or until > self._assured):
             self._queue_replay(until)
+        self._take_all_over()
+
+    def _take_all_over(self) -> None:
         for ownership in self._current.values():
             self._take_over(ownership)
             self._flush(ownership)
@@ -876,7 +847,7 @@ class Follower:
         if self.can_ask or not self._has_passed_start:
             self._queue.append((Replay(until, after), 0))
         else:
-            self._queue.append((self._uncertain(after, until), 0))
+            self._queue.extend(((self._uncertain(after, until), 0), (Mark(until, lost=True), 0)))
 
     @property
     def _has_passed_start(self) -> bool:
@@ -918,12 +889,6 @@ class Follower:
             self._handing.extend(hole.messages)
         return True
 
-    def _is_owed(self, message: Arrival) -> bool:
-        """Whether a replay's message is of after joining, as far as its partition tells."""
-        if self._joined_at is None or message.partition in self._since_joining:
-            return True
-        return message.last is None or _time(message.last) > self._joined_at
-
     # ------------------------------------------------------------- the watermark
 
     def _least(self) -> Ownership | None:
@@ -949,26 +914,22 @@ class Follower:
             return
         self._marked = complete
         self._assured = complete if self._assured is None else max(self._assured, complete)
-        if self._queue and isinstance(mark := self._queue[-1][0], Mark):  # ticks alone must not pile up
+        mark = self._queue[-1][0] if self._queue else None
+        if isinstance(mark, Mark) and not mark.lost:  # ticks alone must not pile up
             mark.watermark = complete
         else:
             self._queue.append((Mark(complete), 0))
 
-    def _pass(self, watermark: Timestamp) -> None:
+    def _pass(self, watermark: Timestamp, *, lost: bool = False) -> None:
         if self._passed is not None and watermark <= self._passed:
             return
         self._passed = watermark
         self._marks += 1
-        # Where a loss was told, what comes of it after all comes too late.
-        if self._marks % _PRUNE_EVERY == 0 or not self.can_ask:
+        if self._marks % _PRUNE_EVERY == 0 or lost:
             for place, window in list(self._windows.items()):
                 state = window.state()
                 if state is None or state[0] <= watermark:
                     del self._windows[place]
-        if self._joined_at is not None and watermark >= self._joined_at:
-            self._joined_at = None
-            self._since_joining.clear()
-            self._not_owed.clear()
 
     def _succeeds(self) -> bool:
         """Take a single relay that comes after another for its successor; whether that lost something.
@@ -1049,7 +1010,6 @@ class Follower:
     def _forget_ownership(self, ownership: Ownership) -> None:
         for place in [key for key in self._ownerships if key[0] == ownership.id]:
             self._drop(self._ownerships.pop(place))
-            self._not_owed.pop(place[0], None)
             flows = ownership.process.flows
             for key in [one for one in flows if one[0] == place[0]]:
                 del flows[key]
