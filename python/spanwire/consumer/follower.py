@@ -653,6 +653,9 @@ class Follower:
             (awaited or len(begun) < len(heard)) and now - self._waits_to_join_since < self._patience_s
         ):
             return False
+        newest = self._newest(sent=True)
+        if self._start is None and newest is None and self._generation:
+            return False  # nobody has a partition yet: there is no place to begin at
         self._joined = True
         if not self._generation:
             begun = [max(begun, key=lambda one: one.epoch)]
@@ -668,7 +671,7 @@ class Follower:
         for process in begun:
             self._baseline(process)
         if self._start is None:  # nothing is owed that was committed before
-            self._assured = self._marked = self._passed = self._newest(sent=True)
+            self._assured = self._marked = self._passed = newest
             self._take_all_over()
         else:
             self._read_again()
