@@ -24,7 +24,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from spanwire._core import Timestamp, Window
-from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick
+from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick, Told
 from spanwire.consumer.ownership import Flow, FlowKey, Ownership, Process, Said
 from spanwire.consumer.reached import Frontier, Lane, Reached
 from spanwire.errors import Gap, RefusedError
@@ -219,7 +219,7 @@ class Follower:
             return  # of a relay that another one has taken over from
         for told in sorted(tick.partitions, key=lambda one: one.starts_at):  # parents before children
             process.reads = process.reads or told.position is not None
-            ownership = self._told(process, told.id, told.epoch)
+            ownership = self._told(process, told)
             if ownership is not None:
                 ownership.tell(told, tick.sender)
         self._miss(process, tick)
@@ -559,8 +559,9 @@ class Follower:
             earlier.before, later.before = later.before, earlier
         earlier.starts_at, earlier.parents = later.starts_at, later.parents
 
-    def _told(self, process: Process, partition: PartitionId, epoch: int) -> Ownership | None:
+    def _told(self, process: Process, told: Told) -> Ownership | None:
         """The ownership that a tick speaks of; None where it is out of date."""
+        partition, epoch = told.id, told.epoch
         place = (partition, epoch, process.incarnation)
         current = self._known(partition)
         if current is not None and epoch <= current.epoch:
@@ -579,14 +580,19 @@ class Follower:
         ownership = self._ownerships.get(place)
         if ownership is None:
             ownership = self._ownerships[place] = Ownership(partition, epoch, process)
-        while current is not None and not current.continuous and current.process is not process:
-            current = current.before  # it never came to anything
+        while (
+            current is not None
+            and not current.continuous
+            and current.process is not process
+            and (current.starts_at is None or told.starts_at <= current.starts_at)
+        ):
+            current = current.before  # it never came to anything: all that it sent is sent again
         ownership.before = current
         self._current[partition] = ownership
         self._gone.pop(partition, None)
         for other in sorted(key for key in self._ownerships if key[0] == partition and key[1] < epoch):
             old = self._ownerships[other]
-            if old.process is not process and not old.continuous:
+            if old is not current and old.process is not process and not old.continuous:
                 self._drop(old)
             if old.process is process and old.starts_at is None:
                 self._put_before(ownership, old)
@@ -720,6 +726,9 @@ class Follower:
             found = bool(parents) and all(
                 one is not None and self._precedes(one, ownership, begins) for one in parents
             )
+            # One that begins behind its parents' ends was owned before, by somebody unknown.
+            ends = [one.end for one in parents if one is not None]
+            found = found and any(end is None or end >= begins for end in ends)
         if found:
             ownership.continuous = True
             ownership.before = None

@@ -148,6 +148,13 @@ class Ownership:
         return self.told and all(one.state == "ended" for one in self.said.values())
 
     @property
+    def end(self) -> Timestamp | None:
+        """Where it has ended; None until every sender has told that."""
+        if not self.ended:
+            return None
+        return max((one.position for one in self.said.values() if one.position), default=self.starts_at)
+
+    @property
     def stage(self) -> int:
         """The last stage that every sender has told."""
         return min(one.stage for one in self.said.values()) if self.told else -1
