@@ -470,12 +470,9 @@ class Follower:
         if message.sequence < flow.next:
             return
         if message.sequence > flow.next:
-            if current is None or current is ownership or current.process is process:
-                self._hole(
-                    ownership, message.topic, flow, message.sequence, message.stage, before=message.first
-                )
-            elif current.epoch > message.epoch:
+            if current is not None and current.epoch > message.epoch and current.process is not process:
                 return  # out of date, and not whole: likewise
+            self._hole(ownership, message.topic, flow, message.sequence, message.stage, before=message.first)
         flow.next, flow.last = message.sequence + 1, message.last or flow.last
         self.bytes_held += size
         ownership.lane.append((message.stage, next(self._arrivals), message, size))
