@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -102,26 +103,36 @@ def _gaps_in_order(consumer: Consumer, kept: Kept) -> list[str]:
 def relay_violations(world: World) -> list[str]:
     """What is wrong with what the relays sent: a position that is not true, a key out of order, a change never."""
     found: list[str] = []
+    before: set[int] = set()
     for relay in world.relays:
         for lane in relay.core.lanes:
             for sender in lane.senders:
                 found += _positions_are_true(world, sender)
-                if not world.scenario.shares:  # else another one may have sent it before
-                    found += _keys_in_order(sender)
+                if not world.scenario.shares:  # else the other one may have sent it meanwhile
+                    found += _keys_in_order(sender, before)
+        before |= {id(change) for sender in relay.core.lanes[0].senders for change in _sent(sender)}
     return (found + _what_is_stored_was_sent(world))[:5]
 
 
-def _keys_in_order(sender: Sender) -> list[str]:
-    """What one process sends for the first time of a row is newer than all that it sent of it before."""
-    sent: set[int] = set()
-    rows: dict[tuple[str, int], Change] = {}
+def _sent(sender: Sender) -> Iterator[Change]:
     for message in sender.history:
-        for change in message.changes() if isinstance(message, Message) else ():
-            before = rows.get(change.row)
-            if id(change) not in sent and before is not None and change.version <= before.version:
-                return [f"relay: {sender.name!r} sends {change} behind {before}"]
-            sent.add(id(change))
-            rows[change.row] = change
+        if isinstance(message, Message):
+            yield from message.changes()
+
+
+def _keys_in_order(sender: Sender, earlier: set[int]) -> list[str]:
+    """What is sent of a row for the first time is newer than what was sent of it before.
+
+    `earlier`: what processes before this one have sent. A part of it is sent again.
+    """
+    sent = set(earlier)
+    rows: dict[tuple[str, int], Change] = {}
+    for change in _sent(sender):
+        before = rows.get(change.row)
+        if id(change) not in sent and before is not None and change.version <= before.version:
+            return [f"relay: {sender.name!r} sends {change} behind {before}"]
+        sent.add(id(change))
+        rows[change.row] = change
     return []
 
 
@@ -131,13 +142,7 @@ def _what_is_stored_was_sent(world: World) -> list[str]:
     No consumer tells: it would have what is missing read again.
     """
     senders = [sender for relay in world.relays for sender in relay.core.lanes[0].senders]
-    sent = {
-        id(change)
-        for sender in senders
-        for message in sender.history
-        if isinstance(message, Message)
-        for change in message.changes()
-    }
+    sent = {id(change) for sender in senders for change in _sent(sender)}
     begins: dict[str, int] = {}
     for one in (one for sender in senders for one in sender.ownerships):
         begins[one.token] = min(one.start, begins.get(one.token, one.start))

@@ -44,8 +44,9 @@ class Leases:
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def renew(self, token: str, incarnation: int, now: int) -> None:
-        """The owner lives."""
-        self.held[token] = incarnation, now + LEASE
+        """The owner lives; one that has lost it meanwhile does not take it back so."""
+        if self.may_take(token, incarnation, now):
+            self.held[token] = incarnation, now + LEASE
 
     def may_take(self, token: str, incarnation: int, now: int) -> bool:
         """Nobody else has said so lately."""
