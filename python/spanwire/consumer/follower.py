@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -754,7 +754,11 @@ class Follower:
         """Queue what may follow by now."""
         if not ownership.continuous or not ownership.lane:
             return
-        if ownership.lane[-1][0] > ownership.open_stage and self._moves_are_over(ownership):
+        if (
+            ownership.lane[-1][0] > ownership.open_stage
+            and self._moves_are_over(ownership)
+            and not self._is_held_up(ownership)
+        ):
             ownership.open_stage = max(ownership.open_stage, ownership.stage)
         while ownership.lane and ownership.lane[0][0] <= ownership.open_stage:
             self._append(*ownership.lane.popleft()[2:])
@@ -773,6 +777,10 @@ class Follower:
             and one.stage > one.open_stage
             and self._moves_are_over(one)
         ]
+        together: set[PartitionId] = set()
+        while len(together) != len(opening):  # whatever is held up holds up what follows on it
+            together = {one.id for one in opening}
+            opening = [one for one in opening if not self._is_held_up(one, together)]
         entries = {one.id: [entry for entry in one.lane if entry[0] <= one.stage] for one in opening}
         behind = [entry for waiting in entries.values() for entry in waiting]
         if sum(map(bool, entries.values())) > 1 and any(isinstance(entry[2], Hole) for entry in behind):
@@ -799,6 +807,22 @@ class Follower:
                 return False
             ownership.moves[move] = True
         return True
+
+    def _is_held_up(self, ownership: Ownership, opening: Collection[PartitionId] = ()) -> bool:
+        """Whether something waits that its process sent before, of what it follows on; `opening` goes on, too."""
+        place, process = ownership.lane[0][1] if ownership.lane else next(self._arrivals), ownership.process
+        seen, follow = set(), [ownership]
+        while follow:
+            one = follow.pop()
+            for before in (*one.parents, *(move.source for move in one.moves)):
+                earlier = self._known(before)
+                if earlier is None or earlier.process is not process or before in seen:
+                    continue
+                if earlier.lane and earlier.lane[0][1] < place and before not in opening:
+                    return True
+                seen.add(before)
+                follow.append(earlier)
+        return False
 
     def _append(self, entry: Any, size: int) -> None:
         if isinstance(entry, Hole):
