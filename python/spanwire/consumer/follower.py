@@ -986,8 +986,15 @@ class Follower:
         return not all(one.continuous and not one.lane and one.ended for one in left)
 
     def _abandons(self, now: float) -> bool:
-        """Give up what a relay had that is no member any more, once no other one has taken it for long."""
-        left = [one for one in self._current.values() if not self._is_member(one.process)]
+        """Give up what nobody has told to have taken for long, of a relay that is no member any more.
+
+        Likewise what was released and whose children are read, which they are not before it has ended.
+        """
+        left = [
+            one
+            for one in self._current.values()
+            if not self._is_member(one.process) or (one.released and self._has_children(one))
+        ]
         members = [one for one in self._processes.values() if one.incarnation in self._members]
         known = len(members) == len(self._members) and all(one.begun and one.sure for one in members)
         if not (self._generation and left and known):
@@ -1001,6 +1008,11 @@ class Follower:
         for ownership in left:
             self._go(ownership.id)
         return True
+
+    def _has_children(self, ownership: Ownership) -> bool:
+        """Whether some are known; None are where partitions move: there a child says nothing of its parent."""
+        everyone = (*self._current.values(), *self._gone.values())
+        return any(one.children for one in everyone) and any(ownership.id in one.parents for one in everyone)
 
     def _miss(self, process: Process, tick: Tick) -> None:
         """Notice the partitions that a tick tells no more: their end was told in ticks that were lost.

@@ -148,6 +148,11 @@ class Ownership:
         return self.told and all(one.state == "ended" for one in self.said.values())
 
     @property
+    def released(self) -> bool:
+        """Every sender has told that somebody else goes on with it."""
+        return self.told and all(one.state == "released" for one in self.said.values())
+
+    @property
     def end(self) -> Timestamp | None:
         """Where it has ended; None until every sender has told that."""
         if not self.ended:
