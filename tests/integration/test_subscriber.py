@@ -181,6 +181,7 @@ def test_a_new_partitions_lost_first_message_is_noticed_at_once(
     relay: Relay, proxy: LossyProxy, subscriber: Subscriber
 ) -> None:
     """Of a partition that began while this subscriber followed, the gap comes before the next change."""
+    relay.beat(1)
     relay.partition.finish()
     left = relay.open(8, resumed=1, token="left", parents=["token"])
     wait_for_partition(subscriber, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from simulation.changes import TOPICS, Change, Message
 from simulation.consumer import Consumer, Kept
@@ -101,7 +100,7 @@ def _gaps_in_order(consumer: Consumer, kept: Kept) -> list[str]:
 
 
 def relay_violations(world: World) -> list[str]:
-    """What is wrong with what the relays sent: a position that is not true, a key out of order, a change never."""
+    """What is wrong with what the relays sent: positions that are not true, order, changes left out."""
     found: list[str] = []
     before: set[int] = set()
     for relay in world.relays:

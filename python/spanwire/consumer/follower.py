@@ -131,7 +131,7 @@ class Follower:
         patience_s: float = 3.0,
         most_bytes: int = 64 << 20,
     ) -> None:
-        """`topics`: beginnings of topics. `start`: None for what is newer than all that was sent before it joins.
+        """`topics`: beginnings of topics. `start`: None for what is newer than all that was sent.
 
         `can_ask`: whether there is somebody who answers; without, what is missing is a `Gap` at once.
         `endpoints`: how many of an output's senders are listened to, None for all. `patience_s`: how long
@@ -809,7 +809,7 @@ class Follower:
         return True
 
     def _is_held_up(self, ownership: Ownership, opening: Collection[PartitionId] = ()) -> bool:
-        """Whether something waits that its process sent before, of what it follows on; `opening` goes on, too."""
+        """Whether something waits that its process sent before, of what it follows on; `opening` goes on."""
         place, process = ownership.lane[0][1] if ownership.lane else next(self._arrivals), ownership.process
         seen, follow = set(), [ownership]
         while follow:
@@ -837,7 +837,7 @@ class Follower:
     # ------------------------------------------------------------- replays
 
     def _newest(self, *, sent: bool = False) -> Timestamp | None:
-        """No change that is missing is newer than this; with `sent`: none that was sent, as far as is told."""
+        """No change that is missing is newer than this; with `sent`: none that was sent."""
         times = [
             sender.newest
             for process in self._processes.values()
@@ -1010,7 +1010,7 @@ class Follower:
         return True
 
     def _has_children(self, ownership: Ownership) -> bool:
-        """Whether some are known; None are where partitions move: there a child says nothing of its parent."""
+        """Whether some are known; None are where keys move: there a child says nothing of its parent."""
         everyone = (*self._current.values(), *self._gone.values())
         return any(one.children for one in everyone) and any(ownership.id in one.parents for one in everyone)
 

@@ -61,8 +61,9 @@ class Subscriber(Receiver):
 
         `topics`: beginnings of topics; "" takes all. `kind`: of the outputs that are bound at `endpoints`.
         `replay`: where outputs of kind "replay" are; without it, ticks tell.
-        `start`: "now" for what is sent from now on; a timestamp for what was changed after it; a cursor, or
-        its text, to go on from it. `order`: "key" hands changes over as they come, in order per key;
+        `start`: "now" for what is newer than all that was sent before it joins; a timestamp for what was
+        changed after it; a cursor, or its text, to go on from it. `order`: "key" hands changes over as they
+        come, in order per key;
         "transaction" whole transactions in commit order, which takes until the watermark has passed them;
         `most_bytes` bounds what waits for it (HeldBackError).
         `ticks`: where the relay's ticks are, such as "shop/all_tables/_tick/", if its topics do not begin

@@ -49,7 +49,7 @@ class Lineage:
         return list(self._partitions.values())
 
     def newest(self) -> Timestamp | None:
-        """No change is newer of a partition that is over, nor any that was handed over according to the store."""
+        """No change is newer of a partition that is over, nor of others one that was handed over."""
         known = [one.position or just_before(one.start) for one in self._partitions.values()]
         return max(known, default=None)
 
