@@ -20,8 +20,8 @@ from simulation.service import Reply, Request
 from simulation.spanner import Spanner
 from simulation.window import Window
 from spanwire._core import Timestamp
+from spanwire.consumer.asks import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.facts import Tick
-from spanwire.consumer.follower import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.reached import Reached
 from spanwire.consumer.transactions import TransactionOrder
 from spanwire.errors import Gap

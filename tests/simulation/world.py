@@ -16,7 +16,7 @@ from simulation.scenario import Scenario
 from simulation.service import Request, Service
 from simulation.spanner import Spanner
 from spanwire.consumer import facts
-from spanwire.consumer.follower import AskRepair
+from spanwire.consumer.asks import AskRepair
 from spanwire.records import StreamIdentity
 from spanwire.store import MemoryStore
 

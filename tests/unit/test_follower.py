@@ -5,8 +5,9 @@ from __future__ import annotations
 from simulation.changes import TOPICS, Change, Message, Version, stamp
 from simulation.window import Window
 
+from spanwire.consumer.asks import AskReplay
 from spanwire.consumer.facts import Head, Move, Tick, Told
-from spanwire.consumer.follower import AskReplay, Follower
+from spanwire.consumer.follower import Follower
 
 TOPIC = TOPICS[0]
 

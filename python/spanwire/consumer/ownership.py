@@ -16,6 +16,8 @@ from spanwire.timestamps import just_before
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion, Timestamp
 
+LAST_STAGE = 1 << 32
+"""Behind every other one."""
 FlowKey = tuple[PartitionId, int, str]
 """A flow within its relay process: partition, epoch, topic."""
 

@@ -18,8 +18,9 @@ import structlog
 
 from spanwire._core import Message, Pipeline, Timestamp
 from spanwire.config import Config
+from spanwire.consumer.asks import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.facts import Tick
-from spanwire.consumer.follower import AskHeads, AskRepair, AskReplay, Follower
+from spanwire.consumer.follower import Follower
 from spanwire.consumer.reached import Reached
 from spanwire.errors import ClosedError, Gap, RetentionExpired, SpanwireError
 from spanwire.relay.group.task import Task
