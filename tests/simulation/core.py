@@ -111,7 +111,13 @@ class Core:
         return self._numbers
 
     def open(
-        self, token: str, epoch: int, start: int, resumed: bool, parents: Sequence[str], known: int | None = None
+        self,
+        token: str,
+        epoch: int,
+        start: int,
+        resumed: bool,
+        parents: Sequence[str],
+        known: int | None = None,
     ) -> Partition:
         """Open a partition under an epoch."""
         partition = Partition(self, token, epoch, start, resumed, parents)
