@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from spanwire._core import Timestamp
+from spanwire.timestamps import just_before
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,12 @@ class PartitionRecord:
     def resume_at(self) -> Timestamp:
         """Where reading goes on, inclusive: what was sent at this very timestamp is sent again."""
         return self.start if self.position is None else max(self.position, self.start)
+
+    @property
+    def complete_to(self) -> Timestamp:
+        """All its changes up to here have been handed over. Its first ones may be at its start itself."""
+        before = just_before(self.start)
+        return before if self.position is None else max(self.position, before)
 
     def with_state(self, state: State) -> PartitionRecord:
         """The same partition, in another state."""

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,12 @@ from spanwire._core import Change, Message, Timestamp
 from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import RefusedError, RetentionExpired
-from spanwire.relay import Relay
+from spanwire.relay import Relay, rereading
 from spanwire.relay.answering import stream_id
+from spanwire.relay.rereading import Range, Rereading
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.source.connect import connect
+from spanwire.source.reader import Reader
 
 WAIT_MS = 20_000
 
@@ -112,6 +116,37 @@ def test_a_replay_equals_the_original_while_the_live_flow_goes_on(
         listener.wait_for(churning.changes)
         assert sorted(one.canonical() for one in listener.changes) == sorted(churning.committed())
         assert relay.status()["replay"][0]["replays"]["served"] == 1
+
+
+@pytest.mark.parametrize("seed", [1, 2, 5])
+def test_positions_are_told_behind_what_they_speak_of(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of a partition that waits to be read: its first changes may be at its start itself."""
+    monkeypatch.setattr(rereading, "_LOOK_S", 0.0)
+    monkeypatch.setattr(rereading, "_WAIT_S", 0.0)
+    reading = Reader._read
+
+    def late(reader: Reader) -> Any:
+        if reader._job.record.parents:
+            time.sleep(0.1)
+        return reading(reader)
+
+    monkeypatch.setattr(Reader, "_read", late)
+    config = SimulatorConfig(mode="mutable", partitions=3, churn=20, seed=seed)
+    with Simulator(config) as simulator:
+        after = Timestamp.now()
+        simulator.workload(WorkloadConfig(changes=400))
+        until = Timestamp.now()
+        settled = settings(simulator, tmp_path)
+        with closing(connect(settled.source)) as connection:
+            came = []
+            for read in Rereading(settled, connection, Range(after, until, 0)):
+                for frames in read.messages:
+                    for change in Message.decode(frames).changes():
+                        assert change.commit_timestamp > read.position
+                        came.append(change.canonical())
+        assert sorted(came) == sorted(simulator.committed())
 
 
 def test_topics_output_limit_and_asyncio(simulator: Simulator, tmp_path: Path) -> None:

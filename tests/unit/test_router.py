@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -111,6 +112,77 @@ def test_an_exchange_that_gets_no_credit_is_ended_with_a_word() -> None:
         assert (last.kind, last.fields["reason"]) == ("refused", "busy")
         assert ended.wait(10)
         assert router.stats()["refused"] == {"busy": 1}
+
+
+class Stuck:
+    """A peer that reads nothing, and has asked for so much that its connection takes no more."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
+        self.socket.linger, self.socket.rcvhwm = 0, 1
+
+    def much(self, _: dict[str, Any], sending: Sending) -> None:
+        """Handles snapshots."""
+        for _ in range(64):
+            sending.send([*MESSAGE[:3], bytes(1 << 20)])
+            self.sent += 1
+        sending.done()
+
+    def clog(self, router: Router) -> None:
+        """Ask, and wait until nothing more goes out."""
+        self.socket.connect(router.endpoints[0])
+        self.socket.send(encode_request("snapshot", 1, credit=1 << 40))
+        before = 0
+        while self.sent != before or not before:
+            before = self.sent
+            time.sleep(0.2)
+
+    def hears(self, ends: int) -> list[tuple[int, str]]:
+        """Id and kind of all replies, until so many exchanges are over."""
+        heard: list[tuple[int, str]] = []
+        while sum(kind in ("done", "refused") for _, kind in heard) < ends:
+            assert self.socket.poll(WAIT_MS)
+            reply = decode_reply(self.socket.recv_multipart()[0])
+            heard.append((reply["id"], reply["kind"]))
+        return heard
+
+
+@pytest.fixture
+def stuck() -> Iterator[Stuck]:
+    """Of no router yet."""
+    one = Stuck()
+    yield one
+    one.socket.close()
+
+
+def test_many_small_messages_wait_for_a_peer_that_does_not_read(stuck: Stuck) -> None:
+    """Their bytes bound them, not their number: once it reads, it gets them all."""
+
+    def replay(_: dict[str, Any], sending: Sending) -> None:
+        for _ in range(3000):
+            sending.send(MESSAGE)
+        sending.done()
+
+    with serving(snapshot=in_background(stuck.much), replay=replay) as router:
+        stuck.clog(router)
+        stuck.socket.send(encode_request("replay", 2, credit=1 << 40))
+        heard = stuck.hears(2)
+        assert heard.count((1, "message")) == 64
+        assert heard.count((2, "message")) == 3000
+        assert heard.count((2, "done")) == 1
+
+
+def test_who_asks_and_does_not_read_is_told_what_it_does_not_get(stuck: Stuck) -> None:
+    """Answers that pile up are dropped: whatever was still open is refused, so that it is asked again."""
+    with serving(snapshot=in_background(stuck.much)) as router:
+        stuck.clog(router)
+        for _ in range(2000):
+            stuck.socket.send(encode_request("ping", 0))
+        heard = stuck.hears(1)
+        assert heard[-1] == (1, "refused")
+        assert heard.count((0, "pong")) < 2000
+        assert router.stats()["open"] == 0
 
 
 def test_a_cancelled_exchange_ends_for_who_serves_it() -> None:

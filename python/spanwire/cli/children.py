@@ -47,6 +47,11 @@ class Child:
         self._reader = threading.Thread(target=self._read, name=f"{name}-answers", daemon=True)
         self._reader.start()
 
+    @property
+    def pid(self) -> int:
+        """The process's number."""
+        return self._process.pid
+
     def tell(self, command: Mapping[str, Any]) -> None:
         """Send a command."""
         assert self._process.stdin is not None

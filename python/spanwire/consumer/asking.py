@@ -34,7 +34,7 @@ class Asking:
         self._turn = itertools.count()
         self._open: dict[tuple[str, int], tuple[Follower, Ask]] = {}
         self._hellos: set[tuple[str, int]] = set()
-        self._grants: list[tuple[Link, int, int]] = []
+        self._grants: list[tuple[Link, int, int, Follower]] = []
         self.stream = stream
         """Which change stream the relays answer for, once one has said so."""
         for endpoint in self._given:
@@ -60,6 +60,7 @@ class Asking:
 
     def ask(self, output: int, follower: Follower, now: float) -> None:
         """Send what a follower wants."""
+        self._grant()
         follower.can_ask = self.can_ask
         for ask in follower.requests(now):
             if isinstance(ask, AskHeads):
@@ -132,7 +133,7 @@ class Asking:
                 follower.refused(ask.id, "failed", now=now)
                 return
             follower.repaired(ask.id, message, answer.size)
-            self._grants.append((link, answer.id, answer.size))
+            self._grants.append((link, answer.id, answer.size, follower))
         elif answer.kind == "progress" and fields["position"] is not None:
             follower.progress(ask.id, fields["position"])
         elif answer.kind == "done":
@@ -144,12 +145,17 @@ class Asking:
             follower.refused(ask.id, fields["reason"], fields["oldest"], text, now)
 
     def _grant(self) -> None:
-        """Let relays send more once what came was handed on."""
-        if any(follower.bytes_held > follower.most_bytes // 2 for follower, _ in self._open.values()):
-            return
-        grants, self._grants = self._grants, []
-        for link, id, size in grants:
-            link.grant(id, size)
+        """Let relays send more once what came was handed on.
+
+        Also to a follower that holds much and waits for an answer: what it holds stands behind that.
+        """
+        later = []
+        for link, id, size, follower in self._grants:
+            if follower.bytes_held <= follower.most_bytes // 2 or follower.waits_for_answer:
+                link.grant(id, size)
+            else:
+                later.append((link, id, size, follower))
+        self._grants = later
 
     def _endpoints(self) -> list[str]:
         told = [endpoint for endpoints in self._told.values() for endpoint in endpoints]

@@ -151,8 +151,15 @@ class Keeper:
 
     def position(self, partition: PartitionRecord) -> Timestamp:
         """How far a partition has been handed over: where it would go on."""
+        return self._now(partition).resume_at
+
+    def complete_to(self, partition: PartitionRecord) -> Timestamp:
+        """All changes of a partition up to here have been handed over."""
+        return self._now(partition).complete_to
+
+    def _now(self, partition: PartitionRecord) -> PartitionRecord:
         one = self._running.get(partition.token)
-        return partition.advanced(None if one is None else self._position(one)).resume_at
+        return partition.advanced(None if one is None else self._position(one))
 
     def _deal(self, wait_s: float) -> list[SpanwireError]:
         """Take in all reports there are, waiting for the first; the failures among them, oldest first."""
@@ -204,8 +211,7 @@ class Keeper:
             one.reader.go_on()
 
     def _handed_over(self, partition: PartitionRecord) -> Timestamp | None:
-        one = self._running.get(partition.token)
-        return partition.advanced(None if one is None else self._position(one)).position
+        return self._now(partition).position
 
     def _settle(self) -> None:
         """Finish the partitions that have ended and been handed over."""

@@ -231,7 +231,7 @@ class Relay:
 
     def _start_groups(self, parts: Parts, keeper: Keeper, partitions: list[PartitionRecord]) -> None:
         """Serve the groups; new ones begin with all that this relay will read, or where they are told to."""
-        reading = [one.resume_at for one in partitions if one.state is not State.FINISHED]
+        reading = [one.complete_to for one in partitions if one.state is not State.FINISHED]
         for number, group in self._groups.items():
             start = self._config.lanes[number].start
             begin = (

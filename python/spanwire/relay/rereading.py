@@ -141,7 +141,7 @@ def ring_pipeline(config: Config, output: int, batch_changes: int = 0) -> Pipeli
 def _watermark(keeper: Keeper, wanted: Range) -> Timestamp:
     """Up to where all has been taken: the least of all partitions that have not been read to their end."""
     reading = [
-        keeper.position(one)
+        keeper.complete_to(one)
         for one in keeper.lineage.all()
         if one.state is not State.FINISHED and not keeper.lineage.is_complete(one.token)
     ]

@@ -164,15 +164,19 @@ class Exchanges:
             one.over = True
         return [Stopped(one) for one in exchanges]
 
+    def give_up(self, peer: bytes, text: str) -> list[Event]:
+        """Forget a peer that may be there all the same, so it is told."""
+        known = self._peers.get(peer)
+        told = [] if known is None else [self._refuse(peer, id, "busy", text) for id in known.exchanges]
+        return [*told, *self.forget(peer)]
+
     def expire(self, now: float) -> list[Event]:
         """Drop who fell silent, and exchanges that hold something for a peer that takes nothing."""
         events: list[Event] = []
         for peer, known in list(self._peers.items()):
             if now - known.heard_at >= self._limits.silence_s:
                 text = f"nothing was heard for {self._limits.silence_s:.0f} s; ask again"
-                # The peer may be there all the same, so it is told.
-                events += [self._refuse(peer, id, "busy", text) for id in known.exchanges]
-                events += self.forget(peer)
+                events += self.give_up(peer, text)
                 continue
             for one in list(known.exchanges.values()):
                 if one.blocked_since is not None and now - one.blocked_since >= self._limits.credit_s:

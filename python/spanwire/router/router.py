@@ -28,7 +28,8 @@ _HIGH_WATER_MARK = 32
 _MAX_FRAME_BYTES = 16 << 20
 """ZeroMQ breaks the connection of who sends more."""
 _MOST_ANSWERS = 1000
-"""Answers that wait for a peer; one that asks and does not read is dropped."""
+"""Answers that are no messages and wait for a peer: what one that asks and does not read is owed is dropped.
+Messages are bounded by their bytes, however small they are."""
 _AT_ONCE = 64
 _LOOK_S, _STALLED_S = 0.5, 0.01
 _LINGER_MS = 500
@@ -39,6 +40,8 @@ class _Outbox:
     """What waits for the socket of one peer."""
 
     queue: deque[tuple[Exchange | None, list[bytes], int]] = field(default_factory=deque)
+    answers: int = 0
+    """Of what waits, those that are no messages."""
     stalled: bool = False
 
 
@@ -235,15 +238,22 @@ class Router:
                         self._wake()
 
     def _post(self, peer: bytes, exchange: Exchange | None, frames: list[bytes], size: int) -> None:
-        self._outboxes.setdefault(peer, _Outbox()).queue.append((exchange, frames, size))
+        outbox = self._outboxes.setdefault(peer, _Outbox())
+        outbox.queue.append((exchange, frames, size))
+        outbox.answers += not size
 
     def _flush(self) -> None:
         """Hand to the socket what it takes."""
         with self.changed:
             for peer, outbox in list(self._outboxes.items()):
                 outbox.stalled = False
-                if not self._flush_one(peer, outbox) or len(outbox.queue) > _MOST_ANSWERS:
-                    self._forget(peer)
+                if not self._flush_one(peer, outbox):
+                    self._drop(peer)
+                    self._obey(self._exchanges.forget(peer))
+                elif outbox.answers > _MOST_ANSWERS:
+                    self._drop(peer)
+                    text = f"{_MOST_ANSWERS} answers wait for you to read them; read, and ask again"
+                    self._obey(self._exchanges.give_up(peer, text))
                 elif not outbox.queue:
                     del self._outboxes[peer]
             self.changed.notify_all()
@@ -262,6 +272,7 @@ class Router:
                     return False
                 raise
             outbox.queue.popleft()
+            outbox.answers -= not size
             if exchange is not None and size:
                 self._sent(exchange, size)
         return True
@@ -273,12 +284,12 @@ class Router:
         else:
             self._waiting.pop(exchange, None)
 
-    def _forget(self, peer: bytes) -> None:
+    def _drop(self, peer: bytes) -> None:
+        """Drop what waits for a peer."""
         outbox = self._outboxes.pop(peer)
         for exchange, _, size in outbox.queue:
             if exchange is not None and size:
                 self._sent(exchange, size)
-        self._obey(self._exchanges.forget(peer))
 
     def _wake(self) -> None:
         with contextlib.suppress(BlockingIOError, OSError):
