@@ -148,8 +148,8 @@ class Follower:
         self._judge(now)
 
     def time(self, now: float) -> None:
-        """Let time pass where nothing comes."""
-        if self._owners.processes:
+        """Let time pass where nothing comes: it decides while others than who has told may still tell."""
+        if self._owners.processes and not (self._joined and self._owners.generation == 0):
             self._judge(now)
 
     # ------------------------------------------------------------- what to ask for, and the answers
@@ -606,6 +606,8 @@ class Follower:
 
         Likewise what was released and whose children are read, which they are not before it has ended.
         """
+        if not self._owners.generation:
+            return False
         left = [
             one
             for one in self._owners.current.values()
@@ -613,7 +615,7 @@ class Follower:
         ]
         members = [one for one in self._owners.processes.values() if one.incarnation in self._owners.members]
         known = len(members) == len(self._owners.members) and all(one.begun and one.sure for one in members)
-        if not (self._owners.generation and left and known):
+        if not (left and known):
             self._left_since = None
             return False
         if self._left_since is None:

@@ -151,12 +151,11 @@ class Owners:
     def least(self) -> Ownership | None:
         """The one that holds the watermark."""
         found: Ownership | None = None
+        least: Timestamp | None = None
         for ownership in self.current.values():
             complete = ownership.complete
-            if complete is not None and (
-                found is None or found.complete is None or complete < found.complete
-            ):
-                found = ownership
+            if complete is not None and (least is None or complete < least):
+                found, least = ownership, complete
         return found
 
     def newest(self, *, sent: bool = False) -> Timestamp | None:
