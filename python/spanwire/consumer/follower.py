@@ -602,16 +602,17 @@ class Follower:
         return not all(one.continuous and not one.lane and one.ended for one in left)
 
     def _abandons(self, now: float) -> bool:
-        """Give up what nobody has told to have taken for long, of a relay that is no member any more.
+        """Whether to read again, because for long nobody has told to have what a relay has left.
 
-        Likewise what was released and whose children are read, which they are not before it has ended.
+        It may have ended unheard, or nobody has taken it: then it has to go on holding the watermark. It is
+        over for certain where its children are read, which they are not before it has ended.
         """
         if not self._owners.generation:
             return False
         left = [
             one
             for one in self._owners.current.values()
-            if not self._owners.is_member(one.process) or (one.released and self._owners.has_children(one))
+            if one.released or not self._owners.is_member(one.process)
         ]
         members = [one for one in self._owners.processes.values() if one.incarnation in self._owners.members]
         known = len(members) == len(self._owners.members) and all(one.begun and one.sure for one in members)
@@ -624,7 +625,8 @@ class Follower:
             return False
         self._left_since = None
         for ownership in left:
-            self._owners.go(ownership.id)
+            if self._owners.has_children(ownership):
+                self._owners.go(ownership.id)
         return True
 
     def _miss(self, process: Process, tick: Tick) -> None:
