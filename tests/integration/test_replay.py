@@ -247,11 +247,12 @@ def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) 
 
 
 def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
-    """With the oldest timestamp that can still be had; never silence."""
+    """With the oldest timestamp that can still be had, and is had when it is asked for; never silence."""
     with pytest.raises(RetentionExpired) as caught:
         list(replay(simulator_relay.endpoints[1][0], after=Timestamp(1_000)))
     oldest = caught.value.fields["lost_to"]
     assert Timestamp(1_000) < oldest < Timestamp.now()
+    assert list(replay(simulator_relay.endpoints[1][0], after=oldest)) == []
     assert list(replay(simulator_relay.endpoints[1][0], after=Timestamp.now(), until=None)) == []
 
 

@@ -17,7 +17,7 @@ from spanwire.relay.rereading import Range, Rereading
 from spanwire.router import Refusal, Sending
 from spanwire.router.sending import end_with
 from spanwire.source.connect import Connection, connect
-from spanwire.source.retention import oldest_kept
+from spanwire.source.retention import oldest_to_ask_for
 
 _log = structlog.get_logger("spanwire.relay")
 
@@ -136,7 +136,8 @@ class Replays:
             try:
                 self._run(job)
             except RetentionExpired as error:
-                oldest = error.fields.get("lost_to") or oldest_kept(self._connect().retention)
+                retention = self._connect().retention
+                oldest = oldest_to_ask_for(error.fields.get("lost_to"), retention, Timestamp.now())
                 _log.info("a replay asked for what the stream keeps no longer", oldest=str(oldest))
                 text = f"the stream keeps its changes no longer than from {oldest} on"
                 for _, sending in job.peers:
