@@ -185,7 +185,7 @@ def test_ticks_tell_flows_positions_and_ends(pipeline: Pipeline, listener: Liste
 
 
 def test_ticks_count_in_what_an_earlier_process_sent(pipeline: Pipeline, listener: Listener) -> None:
-    """Of partitions that are over nobody tells any more: who joins now learns from `newest` how far they went."""
+    """Of partitions that are over nobody tells: who joins now learns from `newest` how far they went."""
     open_partition(pipeline, known=Timestamp.parse(stamp(9)))
     while not (tick := listener.tick().tick())["partitions"]:
         pass
