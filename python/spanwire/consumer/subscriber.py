@@ -116,6 +116,7 @@ class Subscriber(Receiver):
         self._closed = False
         self._ticked_at = time.monotonic()
         self._said_stale = False
+        self._heard = False
         self._said_held_back = False
         self._said_torn = False
         self._looked_at = 0.0
@@ -160,6 +161,11 @@ class Subscriber(Receiver):
     def blocked_by(self) -> str | None:
         """Why nothing goes on, or the watermark stands still, in words; None where nothing is known."""
         return self._inbox.blocked_by
+
+    @property
+    def heard(self) -> bool:
+        """Whether any tick has come yet: a relay is there, or was."""
+        return self._heard
 
     @property
     def stale(self) -> bool:
@@ -265,7 +271,7 @@ class Subscriber(Receiver):
             return
         for frames in self._live.take():
             if (relays := self._inbox.take(frames, now)) is not None:
-                self._ticked_at = now
+                self._ticked_at, self._heard = now, True
                 self._asking.learn(relays)
                 self._inbox.can_ask = self._inbox.can_ask or self._asking.can_ask
 

@@ -112,6 +112,13 @@ class Group:
             "refused": dict(self._desk.refused),
         }
 
+    def has_handled(self, until: Timestamp) -> bool:
+        """Whether all changes up to there are handled and stored; True where it is not served."""
+        if self._thread is None:
+            return True
+        reached = State.decode(self._record.state).reached.watermark
+        return reached is not None and reached >= until
+
     def problem(self) -> str | None:
         """Why it is not well; None while it is."""
         if self.failure is not None:
