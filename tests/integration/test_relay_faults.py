@@ -7,14 +7,16 @@ import json
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
 from google.cloud.spanner_v1 import PartialResultSet
 from integration.relays import Listener, eventually
 from integration.test_relay_simulator import reading, settings
+from structlog.testing import capture_logs
 
 from spanwire._core import RecordReader, Timestamp, Untyped
 from spanwire.config import Config
@@ -95,6 +97,34 @@ def test_streams_that_bring_nothing_are_a_problem(faulty: Faulty, tmp_path: Path
         eventually(lambda: any("without anything new" in problem for problem in relay.problems()), 20)
         faulty.fault = None
         eventually(lambda: relay.problems() == [], 20)
+
+
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(faulty: Faulty, tmp_path: Path) -> None:
+    """One warning and one word that it goes on for each partition, whatever the number of attempts."""
+    attempts: Counter[str] = Counter()
+
+    def fault(query: ChangeQuery, _messages: Messages) -> Messages:
+        attempts[str(query.token)] += 1
+        raise Refused(grpc.StatusCode.UNAVAILABLE, "passing")
+        yield b""
+
+    with capture_logs() as lines, Relay(settings(faulty, tmp_path)) as relay:
+        reading(relay, 2)
+        faulty.fault = fault
+        for one in relay._keeper._running.values():  # type: ignore[union-attr]
+            one.reader.interrupt()
+        eventually(lambda: len(attempts) == 2 and min(attempts.values()) >= 3, 30)
+        faulty.fault = None
+        eventually(lambda: relay.problems() == [], 30)
+        eventually(lambda: len(said(lines, "goes on")) == 2, 30)
+        began = said(lines, "was interrupted")
+    assert sorted(line["log_level"] for line in began if line["log_level"] != "debug") == ["warning"] * 2
+    assert len(began) > 4
+
+
+def said(lines: Sequence[Mapping[str, Any]], words: str) -> list[Mapping[str, Any]]:
+    """The lines of the log with these words."""
+    return [line for line in lines if words in line["event"]]
 
 
 def test_passing_faults_are_waited_out(faulty: Faulty, tmp_path: Path) -> None:

@@ -188,6 +188,34 @@ def test_topics_output_limit_and_asyncio(simulator: Simulator, tmp_path: Path) -
         assert len(list(replay(endpoint, after=began, limit=3, rate=1000))) == 3
 
 
+def test_asyncio_replays_run_side_by_side_and_end_with_their_block(
+    simulator: Simulator, tmp_path: Path
+) -> None:
+    """Two on one loop, neither waits for the other; one that is left early is over for the relay too."""
+    with Relay(settings(simulator, tmp_path)) as relay:
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=300))
+            caught_up(relay, listener, simulator)
+        endpoint, until = relay.endpoints[1][0], Timestamp.parse(relay.status()["watermark"])
+
+        async def both() -> list[str]:
+            async with (
+                replay(endpoint, after=began, until=until, rate=20) as slow,
+                replay(endpoint, after=began, until=until) as fast,
+            ):
+                first = await anext(slow)
+                found = [change.canonical() async for change in fast]
+                assert slow.changes == 1 and first.canonical() in found
+            with pytest.raises(StopAsyncIteration):
+                await anext(slow)
+            return sorted(found)
+
+        assert asyncio.run(both()) == between(listener.changes, began, until)
+        eventually(lambda: relay.status()["replay"][0]["replays"]["running"] == 0, 20)
+
+
 @pytest.mark.parametrize(
     ("asked", "reason"),
     [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import signal
@@ -19,7 +20,7 @@ from integration.test_relay_simulator import FORMS
 from integration.test_replay import settings
 
 from spanwire import replay, snapshot
-from spanwire._core import Change
+from spanwire._core import Change, Timestamp
 from spanwire.consumer.link import Link
 from spanwire.errors import RefusedError, RetentionExpired
 from spanwire.relay import Relay
@@ -141,6 +142,34 @@ def test_one_timestamp_has_one_content_also_later(plain: Simulator, tmp_path: Pa
         orders = sorted(row.canonical() for row in rows if row.table == "orders")
         assert content(whole(endpoint, at=first.at, tables="orders")) == content(orders)
         assert content(whole(endpoint, at=first.at, topics="demo/changes/orders/")) == content(orders)
+
+
+def test_in_asyncio_it_is_the_same(plain: Simulator, tmp_path: Path) -> None:
+    """Two on one loop have the rows of one in a thread; one that is left early is over."""
+
+    async def rows_of(endpoint: str, **given: Any) -> list[str]:
+        async with snapshot(endpoint, **given) as rows:
+            found = sorted([row.canonical() async for row in rows])
+            assert rows.done and rows.rows == len(found)
+            return found
+
+    async def all_of(endpoint: str, at: Timestamp) -> list[list[str]]:
+        async with snapshot(endpoint, at=at) as left:
+            await anext(left)
+        with pytest.raises(StopAsyncIteration):
+            await anext(left)
+        assert not left.done
+        return await asyncio.gather(
+            rows_of(endpoint, at=at, tables="orders"), rows_of(endpoint, at=at, topics="demo/changes/orders/")
+        )
+
+    with Relay(settings(plain, tmp_path, max_snapshots=3)) as relay:
+        endpoint = relay.endpoints[1][0]
+        with snapshot(endpoint, "orders") as rows:
+            expected = content([row.canonical() for row in rows])
+        assert rows.at is not None
+        found = asyncio.run(all_of(endpoint, rows.at))
+    assert [content(one) for one in found] == [expected] * 2 and expected
 
 
 def test_a_snapshot_that_was_cut_off_goes_on(plain: Simulator, tmp_path: Path) -> None:

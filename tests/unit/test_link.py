@@ -178,6 +178,27 @@ def test_a_silent_relay_is_told_once_and_connected_to_anew(relay: Relay) -> None
         assert relay.peer != before
 
 
+def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """However often the relay is connected to meanwhile."""
+    with Link(relay.endpoint) as link, caplog.at_level(logging.INFO):
+        for step in range(4):
+            link.ask("replay")
+            now = 100.0 * step
+            assert link.look_around(now) == []
+            assert len(link.look_around(now + SILENCE_S)) == 1
+        last = link.ask("replay")
+        while (request := relay.request())["id"] != last or request["kind"] != "replay":
+            pass
+        relay.answer(encode_reply("done", last))
+        assert [answer.kind for answer in taken(link, 1)] == ["done"]
+    assert [record.message.removeprefix(f"the relay at {relay.endpoint} ") for record in caplog.records] == [
+        "does not answer: it is connected to anew",
+        "answers again",
+    ]
+
+
 def test_what_lies_in_the_socket_is_no_silence(relay: Relay) -> None:
     """Who was busy for long finds its answers, instead of losing them."""
     with Link(relay.endpoint) as link:

@@ -21,7 +21,7 @@ _PASSING = ("busy", "tooMany", "stopping")
 
 
 class Answered:
-    """Base of `Replay` and `Snapshot`. Iterable once, sync or asyncio; a context manager."""
+    """Base of `Replay` and `Snapshot`. Iterable once and a context manager, sync and asyncio."""
 
     _kind: ClassVar[str]
     """Of the request."""
@@ -80,6 +80,16 @@ class Answered:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End it."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Itself."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End it; nothing is waited for."""
         self.close()
 
     def _next(self) -> Change | None:

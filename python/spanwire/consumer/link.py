@@ -108,6 +108,7 @@ class Link:
         self._lost: list[int] = []
         self._silence = _Silence()
         self._said_garbled = False
+        self._said_silent = False
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         """To be polled for reading; nothing else."""
         for option, value in (
@@ -179,6 +180,7 @@ class Link:
             except zmq.Again:
                 break
             self._silence.heard = True
+            self._say_silent(False)
             try:
                 answer = _decode(frames)
             except (FormatError, ValueError) as error:
@@ -259,13 +261,23 @@ class Link:
 
     def _connect_anew(self) -> None:
         """What waits to be sent goes with the old connection."""
-        _log.warning("the relay at %s does not answer: it is connected to anew", self.endpoint)
+        self._say_silent(True)
         for id in self.open:
             self._lose(id)
         self._silence = _Silence()
         socket = self._socket()
         socket.disconnect(self.endpoint)
         socket.connect(self.endpoint)
+
+    def _say_silent(self, silent: bool) -> None:
+        """When it begins and when it ends, however often is connected meanwhile."""
+        if silent == self._said_silent:
+            return
+        self._said_silent = silent
+        if silent:
+            _log.warning("the relay at %s does not answer: it is connected to anew", self.endpoint)
+        else:
+            _log.info("the relay at %s answers again", self.endpoint)
 
     def _garbled(self, why: str) -> None:
         self.counts.garbled += 1

@@ -14,6 +14,7 @@ import structlog
 from spanwire._core import Message, Timestamp
 from spanwire.config import Config
 from spanwire.errors import ClosedError, RetentionExpired
+from spanwire.relay.pace import Pace
 from spanwire.relay.rereading import Range, Rereading
 from spanwire.router import Refusal, Sending
 from spanwire.router.sending import end_with
@@ -55,7 +56,10 @@ class _Job:
     told_at: float = 0.0
     sent: int = 0
     """Changes that were sent, whoever took them."""
-    next_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """One that has a rate is for one peer."""
+        self.pace = Pace(self.first.rate)
 
     def drop_who_left(self) -> bool:
         """Whether anybody is left."""
@@ -218,16 +222,12 @@ class Replays:
             except ClosedError:
                 continue
             count = count or Message.decode(frames).count
-            if not wanted.shareable:
-                self._pace(job, wanted, sending, count)
+            if wanted.rate:
+                self._wait(sending, job.pace.after(count, time.monotonic()))
         job.sent += count
 
-    def _pace(self, job: _Job, wanted: Wanted, sending: Sending, count: int) -> None:
-        if not wanted.rate:
-            return
-        now = time.monotonic()
-        job.next_at = max(now, job.next_at) + count / wanted.rate
-        while not (sending.over or self._closed) and (left := job.next_at - time.monotonic()) > 0:
+    def _wait(self, sending: Sending, due: float) -> None:
+        while not (sending.over or self._closed) and (left := due - time.monotonic()) > 0:
             time.sleep(min(left, _LOOK_S))
 
     def _tell(self, job: _Job, position: Timestamp) -> None:

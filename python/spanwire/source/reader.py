@@ -115,6 +115,8 @@ class Reader:
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
         self._proved = job.record.position
+        self._interrupted = False
+        """Whether that was logged, and not yet that it is over."""
         self.trouble: str | None = None
         """Why it is not reading at the moment; None while it is."""
         self._thread = threading.Thread(
@@ -279,6 +281,7 @@ class Reader:
 
     def _note(self, pushed: Pushed, reading: Reading) -> None:
         self.trouble = None
+        self._say_over()
         reading.over = reading.over or pushed.end is not None
         last = pushed.last
         for record in pushed.children:
@@ -314,13 +317,23 @@ class Reader:
     def _pause(self, seconds: float, failure: SpanwireError | None = None) -> None:
         if failure is not None:
             self.trouble = str(failure)
-            _log.warning(
-                "reading a partition was interrupted, it goes on",
-                partition=short_token(self._job.record.token),
-                why=str(failure),
-                wait_s=round(seconds, 3),
-            )
+            self._say_interrupted(failure)
         self._stop.wait(seconds)
+
+    def _say_interrupted(self, failure: SpanwireError) -> None:
+        """Once; until it is over, each further attempt is for who debugs."""
+        say = _log.debug if self._interrupted else _log.warning
+        self._interrupted = True
+        say(
+            "reading a partition was interrupted, it is tried again",
+            partition=short_token(self._job.record.token),
+            why=str(failure),
+        )
+
+    def _say_over(self) -> None:
+        if self._interrupted:
+            self._interrupted = False
+            _log.info("reading a partition goes on", partition=short_token(self._job.record.token))
 
     def _finish(self, end: Timestamp | None) -> None:
         """Tell the core that the partition has ended. Waits while an output is full: so it is done here."""

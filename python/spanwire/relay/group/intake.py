@@ -57,6 +57,7 @@ class Intake:
         self._wake_in, self._wake_out = socket.socketpair()
         self._wake_in.setblocking(False)
         self._wake_out.setblocking(False)
+        self._failing = False
         self.room = True
         """Whether the group takes more: it sets this, and what it has not taken is bounded too."""
         self.failure: BaseException | None = None
@@ -160,7 +161,8 @@ class Intake:
     def _read_again(self, ask: AskReplay) -> None:
         if self._replay is not None:
             self._replay.close()
-        _log.info("a group reads again", output=self._output, after=str(ask.after), until=str(ask.until))
+        say = _log.debug if self._failing else _log.info
+        say("a group reads again", output=self._output, after=str(ask.after), until=str(ask.until))
         wanted = Range(ask.after, ask.until, self._output)
         self._replay = _Replay(ask.id, Rereading(self._config, self._connection, wanted))
 
@@ -179,6 +181,9 @@ class Intake:
         self._replay = None
         replay.close()
         error = replay.error
+        if self._failing and (error is None or isinstance(error, RetentionExpired)):
+            self._failing = False
+            _log.info("a group could read again", output=self._output)
         if error is None:
             follower.done(replay.id, now)
         elif isinstance(error, RetentionExpired):
@@ -186,7 +191,9 @@ class Intake:
             oldest = oldest_to_ask_for(edge, retention, Timestamp.now())
             follower.refused(replay.id, "gone", oldest, str(error), now)
         elif isinstance(error, SpanwireError):
-            _log.warning("a group could not read again; it tries once more", why=str(error))
+            say = _log.debug if self._failing else _log.warning
+            say("a group cannot read again; it goes on trying", output=self._output, why=str(error))
+            self._failing = True
             follower.refused(replay.id, "failed", text=str(error), now=now)
         else:
             raise error
