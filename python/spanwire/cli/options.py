@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
@@ -26,8 +26,11 @@ def print_json(value: Mapping[str, Any], *, err: bool = False) -> None:
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[threading.Event]:
-    """An event that Ctrl-C and SIGTERM set; a second one of them ends the process at once."""
+def stopped_by_signals(stop_it: Callable[[], None] = lambda: None) -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second one of them ends the process at once.
+
+    `stop_it`: called by the first one.
+    """
     stop = threading.Event()
 
     def on_signal(number: int, _: FrameType | None) -> None:
@@ -35,6 +38,7 @@ def stopped_by_signals() -> Iterator[threading.Event]:
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
         stop.set()
+        stop_it()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

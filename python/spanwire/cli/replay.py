@@ -50,10 +50,10 @@ def replay(
     set_up_logs()
     endpoint = replay_endpoint(where)
     with (
-        stopped_by_signals() as stop,
         begin(
             endpoint, topic or [], after, until, output=output, rate=rate, limit=limit, patience=patience
         ) as replayed,
+        stopped_by_signals(replayed.stop) as stop,
     ):
         _print(replayed, stop.is_set, show=sys.stderr.isatty() and not as_json)
     if as_json:

@@ -59,7 +59,6 @@ def snapshot(
     set_up_logs()
     kept = resume.read_text() if resume is not None and resume.exists() else ""
     with (
-        stopped_by_signals() as stop,
         begin(
             replay_endpoint(where),
             table or [],
@@ -69,6 +68,7 @@ def snapshot(
             output=output,
             patience=patience,
         ) as rows,
+        stopped_by_signals(rows.stop) as stop,
     ):
         _print(rows, stop.is_set, resume, show=sys.stderr.isatty() and not as_json)
     if resume is not None and rows.done:

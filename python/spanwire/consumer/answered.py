@@ -38,6 +38,10 @@ class Answered:
         self._unserved_since: float | None = time.monotonic()
         self._over = False
 
+    def stop(self) -> None:
+        """Have the iteration end soon, with what has come; for handlers of signals and other threads."""
+        self._over = True
+
     def close(self) -> None:
         """End it."""
         self._over = True

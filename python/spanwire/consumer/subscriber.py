@@ -188,9 +188,17 @@ class Subscriber(Receiver):
         return True
 
     def transactions(self, timeout: float | None = None) -> Iterator[Transaction]:
-        """With order="transaction": whole ones, in commit order. Ends when none comes within `timeout` s."""
+        """With order="transaction": whole ones, in commit order. Ends when none comes within `timeout` s.
+
+        Where an iteration over changes was left in the middle of one, its rest comes first.
+        """
         if self._order is None:
             raise ConfigError('transactions() needs order="transaction"')
+        if self._ready:  # an iteration was left in the middle of one
+            rest = list(self._ready)
+            self._ready.clear()
+            of = rest[0]
+            yield Transaction(of.commit_timestamp, of.transaction, of.transaction_tag, rest)
         while self._released or self._wait_for(self._release, timeout):
             transaction = self._released.popleft()
             self._batch = transaction.changes
@@ -280,8 +288,7 @@ class Subscriber(Receiver):
         if self._order is not None:
             if not (self._released or self._release()):
                 return None
-            self._batch = [change for transaction in self._released for change in transaction]
-            self._released.clear()
+            self._batch = self._released.popleft().changes
             return list(self._batch)
         while (found := self._next_message()) is not None:
             output, message = found
