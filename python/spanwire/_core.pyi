@@ -149,8 +149,8 @@ class Pipeline:
         or MUTABLE_KEY_RANGE. `epoch`: must rise each time the partition is opened over its
         life, across restarts too: consumers take one that did not for a process out of date. `start`:
         where its query starts (inclusive). `resumed`: everything up to and including `start` was handed
-        over under an earlier epoch. `known`: no change of partitions that are over, or that wait to be opened,
-        is newer; ticks tell it, so that who joins now knows how much there may have been."""
+        over under an earlier epoch. `known`: no change of partitions that are over, or wait, is newer;
+        ticks tell it, so that who joins now knows how much there may have been."""
     def table(
         self, table: str, columns: Sequence[tuple[str, bool, int]], *, part: str, at: Timestamp
     ) -> TableRows:

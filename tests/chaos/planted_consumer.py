@@ -10,6 +10,8 @@ from typing import Any
 from chaos.planted import Mutant, named, wrong
 
 from spanwire.consumer.follower import Follower
+from spanwire.consumer.line import Line
+from spanwire.consumer.owners import Owners
 
 
 def _nothing_dropped() -> None:
@@ -28,11 +30,11 @@ def _nothing_dropped() -> None:
 def _watermark_of_the_furthest() -> None:
     """The watermark is that of the partition that is the furthest."""
 
-    def made(self: Follower) -> Any:
-        known = [one for one in self._current.values() if one.complete is not None]
+    def made(self: Owners) -> Any:
+        known = [one for one in self.current.values() if one.complete is not None]
         return max(known, key=lambda one: one.complete, default=None)
 
-    wrong(Follower, "_least", lambda _: made)
+    wrong(Owners, "least", lambda _: made)
 
 
 def _holes_ignored() -> None:
@@ -44,7 +46,7 @@ def _holes_overtaken() -> None:
     """What comes behind a hole does not wait for what fills it."""
 
     def make(fill: Callable[..., bool]) -> Callable[..., bool]:
-        def made(self: Follower, hole: Any) -> bool:
+        def made(self: Line, hole: Any) -> bool:
             if filled := fill(self, hole):
                 return filled
             self._queue.rotate(-1)
@@ -52,7 +54,7 @@ def _holes_overtaken() -> None:
 
         return made
 
-    wrong(Follower, "_fill", make)
+    wrong(Line, "_fill", make)
 
 
 def _cursor_ahead() -> None:
@@ -60,7 +62,7 @@ def _cursor_ahead() -> None:
     wrong(
         Follower,
         "reached",
-        lambda reached: lambda self: replace(reached(self), watermark=self._assured),
+        lambda reached: lambda self: replace(reached(self), watermark=self._line.assured),
     )
 
 

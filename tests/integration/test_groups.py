@@ -19,12 +19,13 @@ import pytest
 import zmq
 from integration.processes import free_endpoint, reads, relay
 from integration.relays import eventually
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from spanwire import Change, Member
 from spanwire._core import Timestamp, decode_reply, encode_request
 from spanwire.cli import app
-from spanwire.config import parse
+from spanwire.config import Config, parse
 from spanwire.errors import RefusedError
 from spanwire.relay import Relay
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
@@ -433,6 +434,43 @@ def test_a_group_that_nobody_works_for_holds_bounded_memory(
                 eventually(lambda: members.versions() >= wanted.keys())
             assert_in_order([change for _, change, _ in members.seen])
             assert len(members.seen) == len(wanted)
+
+
+def test_a_relay_with_an_end_lets_its_groups_finish(tmp_path: Path) -> None:
+    """All is read before anybody works: it ends once that is handled, and the next one has nothing left."""
+    with Simulator(database()) as simulator:
+        loaded = ending(simulator, tmp_path, changes=300)
+        wanted = committed(simulator)
+        with capture_logs() as lines, Relay(loaded, drain_s=60) as one:
+            eventually(lambda: any(line["event"].startswith("the end is read") for line in lines))
+            with crew(one.endpoints[0][0], 2) as members:
+                assert one.wait(60)
+            assert members.versions() == wanted.keys()
+        assert not any("ends before" in line["event"] for line in lines)
+        with capture_logs() as lines, Relay(loaded) as one:
+            assert one.wait(60)
+        assert not any("end is read" in line["event"] for line in lines)
+
+
+def test_a_group_that_nobody_works_for_does_not_hold_up_the_end_for_ever(tmp_path: Path) -> None:
+    """The bound is that of any end; the log names the group and how far it is."""
+    with Simulator(database()) as simulator:
+        loaded = ending(simulator, tmp_path, changes=10)
+        with capture_logs() as lines, Relay(loaded, drain_s=0.1) as one:
+            assert one.wait(60)
+        [line] = [line for line in lines if "ends before" in line["event"]]
+        assert (line["group"], line["log_level"]) == ("mail", "warning")
+        assert line["watermark"] < line["end"]
+
+
+def ending(simulator: Simulator, folder: Path, changes: int) -> Config:
+    """Settings of a relay that reads what is committed here, and ends."""
+    began = Timestamp.now()
+    simulator.workload(WorkloadConfig(changes=changes))
+    now = Timestamp.now()
+    loaded = parse(tomllib.loads(config(simulator, folder)))
+    ends = {"start": str(began), "end": str(Timestamp(now.seconds + 1, now.nanos))}
+    return loaded.model_copy(update={"source": loaded.source.model_copy(update=ends)})
 
 
 def _text(nanos: int) -> str:

@@ -18,6 +18,7 @@ from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator
 from integration.processes import free_port
 from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
+from structlog.testing import capture_logs
 
 from spanwire import replay
 from spanwire._core import Change, Message, Timestamp
@@ -282,12 +283,35 @@ def test_heads_are_told_in_a_tick_at_once(simulator: Simulator, tmp_path: Path) 
 
 
 def test_what_the_stream_keeps_no_longer_is_told_as_such(simulator_relay: Relay) -> None:
-    """With the oldest timestamp that can still be had; never silence."""
+    """With the oldest timestamp that can still be had, and is had when it is asked for; never silence."""
     with pytest.raises(RetentionExpired) as caught:
         list(replay(simulator_relay.endpoints[1][0], after=Timestamp(1_000)))
     oldest = caught.value.fields["lost_to"]
     assert Timestamp(1_000) < oldest < Timestamp.now()
+    assert list(replay(simulator_relay.endpoints[1][0], after=oldest)) == []
     assert list(replay(simulator_relay.endpoints[1][0], after=Timestamp.now(), until=None)) == []
+
+
+def test_a_replay_is_one_line_in_the_log(simulator: Simulator, tmp_path: Path) -> None:
+    """Who asked, the range, what was sent, how it ended; its partitions are told to who debugs only."""
+    with Relay(settings(simulator, tmp_path)) as relay:
+        with Listener(relay.endpoints[0][0]) as listener:
+            began = Timestamp.now()
+            reading(relay, 3)
+            simulator.workload(WorkloadConfig(changes=50))
+            caught_up(relay, listener, simulator)
+        until = Timestamp.parse(relay.status()["watermark"])
+        with capture_logs() as lines:
+            changes = len(list(replay(relay.endpoints[1][0], after=began, until=until)))
+            with pytest.raises(RetentionExpired):
+                list(replay(relay.endpoints[1][0], after=Timestamp(1_000), until=until))
+            eventually(lambda: relay.status()["replay"][0]["replays"]["served"] == 2, 20)
+            eventually(lambda: sum(one["event"] == "a replay ended" for one in lines) == 2, 20)
+    assert any(one["event"] == "reading partition" for one in lines)
+    done, gone = [one for one in lines if one["log_level"] != "debug"]
+    assert (done["after"], done["until"]) == (str(began), str(until))
+    assert (done["changes"], done["ended"], gone["ended"]) == (changes, "done", "gone")
+    assert changes > 0 and done["seconds"] > 0 and len(done["peers"]) == 1 and "oldest" in gone
 
 
 def test_an_unknown_topic_is_an_error_of_the_library() -> None:

@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator
+from itertools import islice
 
 import pytest
 import zmq
@@ -181,6 +182,7 @@ def test_a_new_partitions_lost_first_message_is_noticed_at_once(
     relay: Relay, proxy: LossyProxy, subscriber: Subscriber
 ) -> None:
     """Of a partition that began while this subscriber followed, the gap comes before the next change."""
+    relay.beat(1)
     relay.partition.finish()
     left = relay.open(8, resumed=1, token="left", parents=["token"])
     wait_for_partition(subscriber, 2)
@@ -655,3 +657,43 @@ def test_a_closed_subscriber_says_so() -> None:
     subscriber.close()
     with pytest.raises(ClosedError):
         subscriber.receive(0)
+
+
+def test_a_transaction_that_lacks_records_is_torn_where_nothing_is_filtered(
+    relay: Relay, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Only who says that nothing is filtered has records counted; the first torn one is logged."""
+
+    def send(second: int, of: int, *sequences: int) -> None:
+        for sequence in sequences:
+            row = data_change(
+                stamp(second),
+                [({"Id": str(second)}, {"Name": "n"}, {})],
+                transaction=f"tx-{second}",
+                sequence=f"{sequence:08}",
+                records=of,
+            )
+            relay.partition.push([message(row)])
+
+    def transactions(whole: bool) -> Subscriber:
+        return Subscriber(relay.endpoint, order="transaction", whole=whole)
+
+    with transactions(whole=True) as counting, transactions(whole=False) as trusting:
+        assert counting.wait_joined(10) and trusting.wait_joined(10)
+        send(1, 2, 0, 1)
+        send(2, 2, 0)
+        send(3, 3, 0, 1)
+        send(4, 1, 0)
+        relay.beat(5)
+        found = {
+            subscriber: {one.id: (len(one), one.torn) for one in islice(subscriber.transactions(10), 4)}
+            for subscriber in (counting, trusting)
+        }
+    sizes = {"tx-1": 2, "tx-2": 1, "tx-3": 2, "tx-4": 1}
+    assert found[trusting] == {id: (size, False) for id, size in sizes.items()}
+    assert found[counting] == {id: (size, id in ("tx-2", "tx-3")) for id, size in sizes.items()}
+    assert [one.getMessage()[:16] for one in caplog.records if "whole=True" in one.getMessage()] == [
+        "transaction tx-2"
+    ]
+    with pytest.raises(ConfigError, match=r"^whole: "):
+        Subscriber(relay.endpoint, whole=True)

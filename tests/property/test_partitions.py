@@ -384,6 +384,16 @@ def test_a_waiting_child_holds_the_watermark() -> None:
     assert made.watermark() == Timestamp(10)
 
 
+def test_the_newest_takes_in_those_that_are_over() -> None:
+    """No other position has what they sent; where their child begins, nothing was sent yet."""
+    ended = PartitionRecord("a", Timestamp(0), position=Timestamp(9), state=State.FINISHED)
+    running = PartitionRecord("b", Timestamp(0), position=Timestamp(5), state=State.RUNNING)
+    child = PartitionRecord("c", Timestamp(9), ("a", "b"))
+    assert Lineage([ended, running, child]).newest() == Timestamp(9)
+    assert Lineage([running, child]).newest() == just_before(Timestamp(9))
+    assert Lineage().newest() is None
+
+
 def test_the_watermark_holds_against_a_child_that_starts_before_it() -> None:
     """Whatever a child partitions record says, what was called complete stays so."""
     made = lineage(PartitionRecord("a", Timestamp(1)))

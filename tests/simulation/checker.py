@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
 from simulation.changes import TOPICS, Change, Message
 from simulation.consumer import Consumer, Kept
 from simulation.gaps import covers, time_of
+from simulation.sender import Sender, stamp
 from simulation.world import World
 from spanwire._core import Timestamp
 from spanwire.consumer.facts import Tick
+from spanwire.records import State
 
 
 def violations(world: World, arrived: bool) -> list[str]:
@@ -98,16 +100,65 @@ def _gaps_in_order(consumer: Consumer, kept: Kept) -> list[str]:
 
 
 def relay_violations(world: World) -> list[str]:
-    """What is wrong with what the relays sent: a position that is not true, a key out of order."""
+    """What is wrong with what the relays sent: positions that are not true, order, changes left out."""
     found: list[str] = []
+    before: set[int] = set()
     for relay in world.relays:
         for lane in relay.core.lanes:
             for sender in lane.senders:
                 found += _positions_are_true(world, sender)
-    return found[:5]
+                if not world.scenario.shares:  # else the other one may have sent it meanwhile
+                    found += _keys_in_order(sender, before)
+        before |= {id(change) for sender in relay.core.lanes[0].senders for change in _sent(sender)}
+    return (found + _what_is_stored_was_sent(world))[:5]
 
 
-def _positions_are_true(world: World, sender: Any) -> list[str]:
+def _sent(sender: Sender) -> Iterator[Change]:
+    for message in sender.history:
+        if isinstance(message, Message):
+            yield from message.changes()
+
+
+def _keys_in_order(sender: Sender, earlier: set[int]) -> list[str]:
+    """What is sent of a row for the first time is newer than what was sent of it before.
+
+    `earlier`: what processes before this one have sent. A part of it is sent again.
+    """
+    sent = set(earlier)
+    rows: dict[tuple[str, int], Change] = {}
+    for change in _sent(sender):
+        before = rows.get(change.row)
+        if id(change) not in sent and before is not None and change.version <= before.version:
+            return [f"relay: {sender.name!r} sends {change} behind {before}"]
+        sent.add(id(change))
+        rows[change.row] = change
+    return []
+
+
+def _what_is_stored_was_sent(world: World) -> list[str]:
+    """Up to what the store says, every change went out of some relay, whoever died when.
+
+    No consumer tells: it would have what is missing read again.
+    """
+    senders = [sender for relay in world.relays for sender in relay.core.lanes[0].senders]
+    sent = {id(change) for sender in senders for change in _sent(sender)}
+    begins: dict[str, int] = {}
+    for one in (one for sender in senders for one in sender.ownerships):
+        begins[one.token] = min(one.start, begins.get(one.token, one.start))
+    stored = {one.token: one for one in world.store.load()}
+    for token, begin in begins.items():
+        known = stored.get(token)  # one that is not known any more is over
+        ends = None if known is None or known.state is State.FINISHED else known.position or stamp(begin - 1)
+        for record in world.spanner.logs[token].records:
+            if record.kind != "data" or record.at < begin or (ends is not None and record.at > ends.seconds):
+                continue
+            never = [change for change in record.what if id(change) not in sent]
+            if never:
+                return [f"relay: {never[0]} was never sent, and {token} is stored up to {ends}"]
+    return []
+
+
+def _positions_are_true(world: World, sender: Sender) -> list[str]:
     """Where a tick tells a position, all changes from the ownership's start up to there were sent before."""
     lane = sender.lane
     mine = {topic for n, topic in enumerate(TOPICS) if n % len(lane.senders) == sender.number}

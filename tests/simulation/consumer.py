@@ -20,8 +20,8 @@ from simulation.service import Reply, Request
 from simulation.spanner import Spanner
 from simulation.window import Window
 from spanwire._core import Timestamp
+from spanwire.consumer.asks import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.facts import Tick
-from spanwire.consumer.follower import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.reached import Reached
 from spanwire.consumer.transactions import TransactionOrder
 from spanwire.errors import Gap
@@ -329,7 +329,7 @@ class Life(Process):
         if before is not None and (after is None or after < before):
             self.owner.problems.append(f"the watermark went back from {before} to {after}")
         if self.kept.since is None and self.follower.joined:
-            self.kept.since = Timestamp(self.owner.spanner.instant)
+            self.kept.since = after or Timestamp(self.owner.spanner.instant)
 
     def _store_regularly(self) -> None:
         self.store()
@@ -337,9 +337,7 @@ class Life(Process):
 
     def store(self) -> None:
         """Data and cursor, in one transaction."""
-        mark, since = self.follower.watermark, self.kept.since
-        # Who starts from now has a cursor once all is handed over that was sent before it joined.
-        if mark is not None and since is not None and mark >= since:
+        if self.follower.watermark is not None:
             if self.order is None:
                 self.kept.cursor = self.follower.reached()
             else:

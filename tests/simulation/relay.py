@@ -44,7 +44,12 @@ class Leases:
     held: dict[str, tuple[int, int]] = field(default_factory=dict)
 
     def renew(self, token: str, incarnation: int, now: int) -> None:
-        """The owner lives."""
+        """The owner lives; one that has lost it meanwhile does not take it back so."""
+        if self.may_take(token, incarnation, now):
+            self.take(token, incarnation, now)
+
+    def take(self, token: str, incarnation: int, now: int) -> None:
+        """It is worked on here from now on."""
         self.held[token] = incarnation, now + LEASE
 
     def may_take(self, token: str, incarnation: int, now: int) -> bool:
@@ -203,7 +208,7 @@ class Relay(Process):
         for (
             child
         ) in children:  # opened here, not by another relay: so no tick is past their start without them
-            self._renew(child.token)
+            self.leases.take(child.token, self.core.incarnation, self.clock.now)
         self._keep(reader, children)
 
         def go_on() -> None:
@@ -326,7 +331,7 @@ class Relay(Process):
         if known.token in self.readers or self.stopping:
             return
         owned = self.store.acquire(known.token, known.state, known.epoch)
-        self._renew(owned.token)
+        self.leases.take(owned.token, self.core.incarnation, self.clock.now)
         if not self.shares:
             self._known.own(owned)
         parents, resumed = owned.parents, owned.position is not None

@@ -56,6 +56,8 @@ class Spanner:
     def __init__(self, clock: Clock, rng: random.Random, *, mutable: bool, partitions: int) -> None:
         self.clock, self.rng, self.mutable = clock, rng, mutable
         self.retention: int | None = None
+        self.swaps = True
+        """Whether keys of two partitions change places at one timestamp."""
         self.logs: dict[str, Log] = {}
         self.committed: list[Change] = []
         self._where: list[str] = [""] * PLACES
@@ -152,7 +154,7 @@ class Spanner:
         if self.mutable:
             if self.rng.random() < 0.3:
                 self.commit()
-            swapped = self._swap() if self.rng.random() < 0.2 else self._move()
+            swapped = self._swap() if self.swaps and self.rng.random() < 0.2 else self._move()
             if not swapped and self.rng.random() < 0.3:
                 self.commit()
             return

@@ -18,9 +18,27 @@ from simulation.standin import StandIn
 from simulation.world import World
 
 SEEDS, EACH = 300, 30
-OPEN = frozenset({21, 37, 51, 280})
-"""Seeds that are known to fail: two relays that share a stream, and 37, where nobody answers requests."""
-FOUND = (97, 120, 259, 359, 367, 405)
+FOUND = (
+    359,
+    367,
+    405,
+    438,
+    890,
+    944,
+    1109,
+    1590,
+    1932,
+    2454,
+    2549,
+    2639,
+    3051,
+    3052,
+    3365,
+    5342,
+    7036,
+    9106,
+    9255,
+)
 """Seeds that each found a bug that is mended."""
 
 
@@ -28,7 +46,7 @@ FOUND = (97, 120, 259, 359, 367, 405)
 def test_nothing_is_lost_whatever_happens(first: int) -> None:
     """The invariants hold in every run: losses, kills, pauses, splits, merges, moves, two relays."""
     committed = 0
-    for seed in sorted({*range(first, first + EACH)} - OPEN):
+    for seed in range(first, first + EACH):
         world, found = run(seed)
         committed += len(world.spanner.committed)
         assert not found, f"python tests/simulation/run.py --seed {seed} --trace: {found[:3]}"

@@ -16,7 +16,7 @@ from simulation.scenario import Scenario
 from simulation.service import Request, Service
 from simulation.spanner import Spanner
 from spanwire.consumer import facts
-from spanwire.consumer.follower import AskRepair
+from spanwire.consumer.asks import AskRepair
 from spanwire.records import StreamIdentity
 from spanwire.store import MemoryStore
 
@@ -60,6 +60,8 @@ class World:
             mutable=scenario.mutable,
             partitions=scenario.partitions,
         )
+        # Two relays that each stand at one of its records know nothing of each other: not done yet.
+        self.spanner.swaps = not scenario.shares
         self.store = MemoryStore(StreamIdentity("p", "i", "db", "s"))
         self.store._epoch = 0  # the real one counts from the time of day: a run must be the same again
         self.leases = Leases()

@@ -46,8 +46,12 @@ def data_change(
     sequence: str = "00000000",
     table: str = "orders",
     columns: Sequence[tuple[str, Mapping[str, Any], bool, int]] = COLUMNS,
+    records: int = 1,
 ) -> struct_pb2.Value:
-    """A row with one data change record; mods are (keys, new, old), each an object or its JSON text."""
+    """A row with one data change record; mods are (keys, new, old), each an object or its JSON text.
+
+    `records`: how many its transaction has.
+    """
     return _row(
         data=[
             _list(
@@ -60,7 +64,7 @@ def data_change(
                 _list(*(_list(_json(keys), _json(new), _json(old)) for keys, new, old in mods)),
                 _text(mod_type),
                 _text("OLD_AND_NEW_VALUES"),
-                _text("1"),
+                _text(str(records)),
                 _text("1"),
                 _text(""),
                 _bool(False),

@@ -183,10 +183,13 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 
 def test_tail_says_that_nobody_is_there() -> None:
-    """Silence of a relay and of nobody are told apart."""
-    result = spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2")
-    assert result.returncode == 0
-    assert "nothing heard" in result.stderr
+    """Silence of a relay and of nobody are told apart: by a word, and by the exit code."""
+    lines = fails(spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2"), 3)
+    assert "nothing heard" in lines[0]
+    assert lines[-1] == "spanwire: no relay was heard at tcp://127.0.0.1:1 in 2.0 s"
+    with Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
+        heard = spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2")
+    assert (heard.returncode, heard.stdout) == (0, "")
 
 
 def test_schema_prints_the_shipped_file() -> None:

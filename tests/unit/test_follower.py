@@ -5,8 +5,10 @@ from __future__ import annotations
 from simulation.changes import TOPICS, Change, Message, Version, stamp
 from simulation.window import Window
 
+from spanwire.consumer.asks import AskReplay
 from spanwire.consumer.facts import Head, Move, Tick, Told
-from spanwire.consumer.follower import AskReplay, Follower
+from spanwire.consumer.follower import Follower
+from spanwire.errors import Gap
 
 TOPIC = TOPICS[0]
 
@@ -120,3 +122,61 @@ def test_children_that_came_and_ended_unheard_are_not_waited_for() -> None:
     one.tick(tick(91, told(b"q", 2, 10, 120), told(b"d", 4, 50, 110, (b"c",)), newest=120), 9.2)
     assert given(one) == []
     assert one.watermark == stamp(110)
+
+
+def test_who_starts_now_begins_at_the_newest_that_was_sent() -> None:
+    """What another partition is late with was committed before; a cursor can be had at once."""
+    one = follower()
+    one.tick(tick(0, told(b"p", 1, 10, 30), told(b"q", 2, 10, 15), newest=30), 0.0)
+    assert given(one) == []
+    assert one.watermark == stamp(30)
+    assert one.reached().watermark == stamp(30)
+    one.message(message(b"q", 2, 0, at=20), 0.1)
+    one.message(message(b"q", 2, 1, at=40), 0.1)
+    assert given(one) == [40]
+
+
+def test_what_is_missing_at_a_partitions_very_start_is_in_the_gap() -> None:
+    """A child's first change may be of the very instant at which it begins."""
+    one = Follower(("",), window=Window, restore=Window.restore, can_ask=False)
+    one.tick(tick(0, told(b"p", 1, 10, 15), newest=15), 0.0)
+    ended = told(b"p", 1, 10, 20, state="ended", children=(b"c",))
+    one.tick(tick(1, ended, newest=20), 0.1)
+    one.tick(tick(2, ended, told(b"c", 2, 20, None, (b"p",)), newest=20), 0.2)
+    one.message(message(b"c", 2, 1, at=30), 0.3)
+    gap = one.next()
+    assert isinstance(gap, Gap)
+    assert gap.fields["after"] < stamp(20) < gap.fields["before"].commit_timestamp
+
+
+def test_what_waits_holds_up_its_children() -> None:
+    """A partition that waits for keys of another relay's is not overtaken by the one that it named."""
+    one = Follower(("",), window=Window, restore=Window.restore, patience_s=60)
+    one.tick(tick(0, told(b"p", 1, 10, 15), told(b"x", 2, 10, 15), newest=15), 0.0)
+    one._owners.generation, one._owners.members = 1, frozenset({1})  # one of several that may come
+    far = Move(stamp(20), b"unheard")
+    one.tick(tick(1, told(b"p", 1, 10, 20, stage=1, moves=(far,)), told(b"x", 2, 10, 20), newest=20), 0.1)
+    one.message(message(b"p", 1, 0, at=25, stage=1), 0.2)
+    named = told(b"c", 3, 30, None, (b"p",))
+    there = told(b"x", 2, 10, 30)
+    one.tick(tick(2, told(b"p", 1, 10, 30, stage=1, moves=(far,)), there, named, newest=30), 0.3)
+    one.message(message(b"c", 3, 0, at=40), 0.4)
+    assert given(one) == []
+
+
+def test_what_was_told_as_lost_does_not_come_behind_what_is_newer() -> None:
+    """Relays that no more have the messages: what they bring of that range after all is dropped."""
+    one = follower()
+    one.tick(tick(0, told(b"p", 1, 10, 15), told(b"q", 2, 10, 15), newest=15), 0.0)
+    one.message(message(b"p", 1, 1, at=50), 0.1)
+    [repair] = one.requests(0.1)
+    one.refused(repair.id, "gone", now=0.2)
+    [replay] = one.requests(0.2)
+    assert isinstance(replay, AskReplay)
+    one.refused(replay.id, "gone", stamp(60), now=0.3)
+    gap = one.next()
+    assert isinstance(gap, Gap)
+    assert gap.fields["certain"]
+    one.message(message(b"q", 2, 0, at=40), 0.4)
+    one.message(message(b"q", 2, 1, at=70), 0.4)
+    assert given(one) == [70]

@@ -184,6 +184,14 @@ def test_ticks_tell_flows_positions_and_ends(pipeline: Pipeline, listener: Liste
     ]
 
 
+def test_ticks_count_in_what_an_earlier_process_sent(pipeline: Pipeline, listener: Listener) -> None:
+    """Of partitions that are over nobody tells: who joins now learns from `newest` how far they went."""
+    open_partition(pipeline, known=Timestamp.parse(stamp(9)))
+    while not (tick := listener.tick().tick())["partitions"]:
+        pass
+    assert tick["newest"] == Timestamp.parse(stamp(9))
+
+
 def test_ticks_tell_where_to_ask_and_come_when_asked_for() -> None:
     """A tick that nobody would wait a second for: behind what was sent, with every head."""
     output = Output("pub", ["tcp://127.0.0.1:*"])

@@ -1,7 +1,7 @@
 """The commands put together, and what they do with errors.
 
-Exit 0: fine. 1: failed at work. 2: wrong use or config. Data goes to stdout, everything else to
-stderr.
+Exit 0: fine. 1: failed at work. 2: wrong use or config. 3: nobody was there (`tail`). Data goes to stdout,
+everything else to stderr.
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ _log = structlog.get_logger("spanwire.run")
 def run(
     config: ConfigPath,
     drain_s: Annotated[
-        float, typer.Option("--drain-seconds", min=0, help="How long a stop may take to send what was read.")
+        float, typer.Option("--drain-seconds", min=0, help="How long an end may take to send what was read.")
     ] = 10.0,
     as_json: Json = False,
 ) -> None:

@@ -19,6 +19,8 @@ from spanwire.errors import ConfigError, Gap, SpanwireError
 _COLOURS = {"INSERT": "green", "UPDATE": "yellow", "DELETE": "red"}
 _SILENCE_S = 1.5
 """A relay ticks every second."""
+_NOBODY = 3
+"""The exit code where no relay was heard: nothing was shown, and nothing can be said of the stream."""
 _SLICE_S = 0.2
 """How often a quiet tail looks whether it should end."""
 
@@ -36,7 +38,10 @@ def tail(
         typer.Option("--canonical", help="One canonical JSON line a change, the same in every language."),
     ] = False,
 ) -> None:
-    """Show changes as they come. Gaps are told on stderr. Ends on Ctrl-C."""
+    """Show changes as they come. Gaps are told on stderr. Ends on Ctrl-C.
+
+    Exit code 3: the timeout has passed and no relay was heard at all.
+    """
     if as_json and canonical:
         raise ConfigError("--json: does not go with --canonical; choose one of them")
     set_up_logs()
@@ -61,8 +66,12 @@ def tail(
                 if shown == count:
                     break
         interrupted = stop.is_set()
+        nobody = not subscriber.heard
     if count is not None and shown < count and not interrupted:
         raise SpanwireError(f"{shown} of {count} changes came in {timeout} s")
+    if nobody and not interrupted:
+        typer.echo(f"spanwire: no relay was heard at {', '.join(endpoint)} in {timeout} s", err=True)
+        raise typer.Exit(_NOBODY)
 
 
 class _Joining:

@@ -42,7 +42,7 @@ class SourceConfig(Section):
     """Where to begin while the store holds no progress: "store" or "now" begin now, an RFC 3339
     timestamp begins there. Once the store holds progress, it decides."""
     end: TimestampText = ""
-    """Read up to this RFC 3339 timestamp, inclusive, then stop; empty for no end."""
+    """Read up to this RFC 3339 timestamp, inclusive, let groups handle it, then stop; empty for no end."""
     heartbeat_ms: int = 1000
     """How often an idle partition says how far it is complete. 1000 to 300000; an emulator takes 100."""
     priority: Literal["low", "medium", "high"] = "medium"

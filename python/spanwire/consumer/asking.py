@@ -9,8 +9,9 @@ from collections.abc import Iterable, Sequence
 import zmq
 
 from spanwire._core import Message
+from spanwire.consumer.asks import Ask, AskHeads, AskRepair
 from spanwire.consumer.facts import Relay
-from spanwire.consumer.follower import Ask, AskHeads, AskRepair, Follower
+from spanwire.consumer.follower import Follower
 from spanwire.consumer.link import Answer, Link
 from spanwire.errors import FormatError
 

@@ -16,6 +16,8 @@ from spanwire.timestamps import just_before
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion, Timestamp
 
+LAST_STAGE = 1 << 32
+"""Behind every other one."""
 FlowKey = tuple[PartitionId, int, str]
 """A flow within its relay process: partition, epoch, topic."""
 
@@ -57,6 +59,8 @@ class Process:
     """What relays before it have left is known: its partitions may go on."""
     begun: bool = False
     """All its senders are known: from then on whatever it sends is accounted for."""
+    sure: bool = False
+    """Nothing that it has sent is unknown here, as of its last ticks."""
     reads: bool = False
     """It has told a position: all partitions that it began with are known."""
     senders: dict[bytes, Sender] = field(default_factory=dict)
@@ -78,12 +82,8 @@ class Process:
         sender.sequence = tick.sequence
         if tick.newest is not None and (sender.newest is None or tick.newest > sender.newest):
             sender.newest = tick.newest
+        self.sure = len(self.senders) >= self.expected and all(one.sure for one in self.senders.values())
         return sender
-
-    @property
-    def sure(self) -> bool:
-        """Nothing that it has sent is unknown here, as of its last ticks."""
-        return len(self.senders) >= self.expected and all(one.sure for one in self.senders.values())
 
 
 @dataclass(slots=True)
@@ -135,7 +135,7 @@ class Ownership:
     @property
     def told(self) -> bool:
         """Every sender has told it, and nothing that they told before it is missed."""
-        return self.process.sure and self.said.keys() >= self.process.senders.keys()
+        return self.process.sure and len(self.said) >= len(self.process.senders)
 
     @property
     def ending(self) -> bool:
@@ -145,7 +145,19 @@ class Ownership:
     @property
     def ended(self) -> bool:
         """Every sender has told its end."""
-        return self.told and all(one.state == "ended" for one in self.said.values())
+        return self.ending and self.told and all(one.state == "ended" for one in self.said.values())
+
+    @property
+    def released(self) -> bool:
+        """Every sender has told that somebody else goes on with it."""
+        return self.told and all(one.state == "released" for one in self.said.values())
+
+    @property
+    def end(self) -> Timestamp | None:
+        """Where it has ended; None until every sender has told that."""
+        if not self.ended:
+            return None
+        return max((one.position for one in self.said.values() if one.position), default=self.starts_at)
 
     @property
     def stage(self) -> int:
@@ -160,8 +172,7 @@ class Ownership:
         """
         if self.starts_at is None:
             return None
-        before = just_before(self.starts_at)
-        if len(self.said) < self.process.expected:
-            return before
-        least = min((one.position or before for one in self.said.values()), default=before)
-        return just_before(least) if self.children and self.ended else least
+        positions = [one.position for one in self.said.values() if one.position is not None]
+        if not positions or len(positions) < max(len(self.said), self.process.expected):
+            return just_before(self.starts_at)
+        return just_before(min(positions)) if self.children and self.ended else min(positions)

@@ -51,6 +51,7 @@ class Subscriber(Receiver):
         replay: str | Sequence[str] = (),
         start: Cursor | Timestamp | str = "now",
         order: Literal["key", "transaction"] = "key",
+        whole: bool = False,
         ticks: str | Sequence[str] = (),
         on_gap: Callable[[Gap], None] | None = None,
         on_dead_letter: Callable[[dict[str, Any]], None] | None = None,
@@ -61,10 +62,13 @@ class Subscriber(Receiver):
 
         `topics`: beginnings of topics; "" takes all. `kind`: of the outputs that are bound at `endpoints`.
         `replay`: where outputs of kind "replay" are; without it, ticks tell.
-        `start`: "now" for what is sent from now on; a timestamp for what was changed after it; a cursor, or
-        its text, to go on from it. `order`: "key" hands changes over as they come, in order per key;
+        `start`: "now" for what is newer than all that was sent before it joins; a timestamp for what was
+        changed after it; a cursor, or its text, to go on from it. `order`: "key" hands changes over as they
+        come, in order per key;
         "transaction" whole transactions in commit order, which takes until the watermark has passed them;
-        `most_bytes` bounds what waits for it (HeldBackError).
+        `most_bytes` bounds what waits for it (HeldBackError). `whole`: all topics of one output are followed
+        that leaves out no table, row or kind of change; then records are counted, and a transaction that
+        lacks some is `Transaction.torn`, and logged.
         `ticks`: where the relay's ticks are, such as "shop/all_tables/_tick/", if its topics do not begin
         with database and stream. `receive_high_water_mark`: of `pub`, messages that wait in the socket for
         a slow consumer, 0 for no bound; what comes beyond is lost, and repaired.
@@ -85,10 +89,12 @@ class Subscriber(Receiver):
         if order == "transaction":
             reached = Reached() if self._start is None else _least(self._start)
             self._order = TransactionOrder(
-                watermark=reached.watermark, last=reached.last, most_bytes=most_bytes
+                watermark=reached.watermark, last=reached.last, whole=whole, most_bytes=most_bytes
             )
         elif order != "key":
             raise ConfigError(f'order: must be "key" or "transaction", is "{order}"')
+        elif whole:
+            raise ConfigError('whole: goes with order="transaction" only')
         asked = [replay] if isinstance(replay, str) else list(replay)
         self._inbox = Inbox(
             topics, dead, start=self._start, can_ask=bool(asked), endpoints=len(self._endpoints)
@@ -110,7 +116,9 @@ class Subscriber(Receiver):
         self._closed = False
         self._ticked_at = time.monotonic()
         self._said_stale = False
+        self._heard = False
         self._said_held_back = False
+        self._said_torn = False
         self._looked_at = 0.0
         self._batch: list[Change] = []
         self._released: deque[Transaction] = deque()
@@ -153,6 +161,11 @@ class Subscriber(Receiver):
     def blocked_by(self) -> str | None:
         """Why nothing goes on, or the watermark stands still, in words; None where nothing is known."""
         return self._inbox.blocked_by
+
+    @property
+    def heard(self) -> bool:
+        """Whether any tick has come yet: a relay is there, or was."""
+        return self._heard
 
     @property
     def stale(self) -> bool:
@@ -258,7 +271,7 @@ class Subscriber(Receiver):
             return
         for frames in self._live.take():
             if (relays := self._inbox.take(frames, now)) is not None:
-                self._ticked_at = now
+                self._ticked_at, self._heard = now, True
                 self._asking.learn(relays)
                 self._inbox.can_ask = self._inbox.can_ask or self._asking.can_ask
 
@@ -312,7 +325,21 @@ class Subscriber(Receiver):
         self._released.extend(
             order.advance(self._inbox.watermark, now, None if held_by is None else held_by.hex())
         )
+        self._say_torn()
         return self._released or None
+
+    def _say_torn(self) -> None:
+        """Once: where something is left out after all, nearly every transaction is torn."""
+        torn = None if self._said_torn else next((one for one in self._released if one.torn), None)
+        if torn is not None:
+            self._said_torn = True
+            _log.warning(
+                "transaction %s of %s has other than the %d records that Spanner counted: some are lost, "
+                "among the dead letters, or left out by the output (then follow it without whole=True)",
+                torn.id,
+                torn.commit_timestamp,
+                torn.changes[0].number_of_records_in_transaction,
+            )
 
     def _ordered(self, given: Sequence[Change]) -> Reached:
         assert self._order is not None

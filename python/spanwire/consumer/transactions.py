@@ -43,7 +43,8 @@ class Transaction:
     changes: list[Change]
     """By record sequence and mod number."""
     torn: bool = False
-    """It has other than `number_of_records_in_transaction` records, although nothing was filtered."""
+    """It has other than `number_of_records_in_transaction` records, although nothing was filtered; counted
+    with `whole=True` only."""
 
     def __iter__(self) -> Iterator[Change]:
         """Change by change."""

@@ -45,6 +45,8 @@ class Parts:
     connection: Connection
     store: Store
     pipeline: Pipeline
+    beside: bool = False
+    """Whether it is a re-read beside the live flow: then its partitions are no news."""
 
 
 @dataclass
@@ -63,6 +65,7 @@ class Keeper:
     def __init__(self, parts: Parts) -> None:
         source = parts.config.source
         self._parts = parts
+        self._tell = _log.debug if parts.beside else _log.info
         self._end = source.end_at
         self._interval_s = parts.config.store.interval_ms / 1000
         self._silence_s = max(_SILENT_LEAST_S, _SILENT_INTERVALS * source.heartbeat_ms / 1000)
@@ -228,7 +231,7 @@ class Keeper:
                 self.lineage.complete(token)
             del self._running[token]
             self._gates.leave(token)
-            _log.info(
+            self._tell(
                 "partition ended",
                 partition=short_token(token),
                 children=[short_token(child.token) for child in one.ended.children],
@@ -269,7 +272,7 @@ class Keeper:
         )
         reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
         self._running[owned.token] = _Running(reader, partition, owned.epoch)
-        _log.info(
+        self._tell(
             "reading partition",
             partition=short_token(owned.token),
             start=str(owned.resume_at),

@@ -26,6 +26,7 @@ from spanwire.store import Store, open_store
 
 _STUCK_S = 10.0
 """An output that has taken nothing for so long, with something to take, is a problem."""
+_FINISH_POLL_S = 0.05
 
 _CORE_KINDS: dict[str, Literal["pub", "push", "feed", "ring"]] = {
     "pub": "pub",
@@ -44,11 +45,12 @@ class Relay:
     Threads: one that decides (`Keeper`), one for each partition that is read, and the core's senders.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, *, drain_s: float = 10.0) -> None:
+        """`drain_s`: how long outputs and groups may take to end what was read; `stop` may say otherwise."""
         self._config = config
         self._stop = threading.Event()
         self._ended = threading.Event()
-        self._drain_s = 10.0
+        self._drain_s = drain_s
         self._drained = True
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
@@ -195,6 +197,7 @@ class Relay:
             while not self._stop.is_set() and not self._keeper.done():
                 self._keeper.turn()
                 self._watch_groups()
+            self._wait_for_groups()
         except SpanwireError as error:
             self._fail(error)
         except Exception as error:
@@ -228,6 +231,25 @@ class Relay:
         for group in self._groups.values():
             if group.failure is not None:
                 raise group.failure
+
+    def _wait_for_groups(self) -> None:
+        """At the requested end all is read: let members handle it, for as long as outputs may take to end."""
+        end, deadline = self._config.source.end_at, time.monotonic() + self._drain_s
+        if end is None:
+            return
+        waiting = [group for group in self._groups.values() if not group.has_handled(end)]
+        if waiting and not self._stop.is_set():
+            _log.info("the end is read: groups finish", groups=[group.name for group in waiting])
+        while waiting and time.monotonic() < deadline and not self._stop.wait(_FINISH_POLL_S):
+            self._watch_groups()
+            waiting = [group for group in waiting if not group.has_handled(end)]
+        for group in waiting:
+            _log.warning(
+                "a group ends before it has handled everything; it goes on there when it is served again",
+                group=group.name,
+                watermark=group.stats()["watermark"],
+                end=str(end),
+            )
 
     def _start_groups(self, parts: Parts, keeper: Keeper, partitions: list[PartitionRecord]) -> None:
         """Serve the groups; new ones begin with all that this relay will read, or where they are told to."""
@@ -315,7 +337,7 @@ def run(
 
     `beside` makes what runs as long as the relay does, such as the status server.
     """
-    with Relay(config) as relay, nullcontext() if beside is None else beside(relay):
+    with Relay(config, drain_s=drain_s) as relay, nullcontext() if beside is None else beside(relay):
         while not relay.wait(0.1):
             if stop.is_set():
                 relay.stop(drain_s)

@@ -7,6 +7,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import structlog
 
@@ -17,7 +18,7 @@ from spanwire.relay.rereading import Range, Rereading
 from spanwire.router import Refusal, Sending
 from spanwire.router.sending import end_with
 from spanwire.source.connect import Connection, connect
-from spanwire.source.retention import oldest_kept
+from spanwire.source.retention import oldest_to_ask_for
 
 _log = structlog.get_logger("spanwire.relay")
 
@@ -53,6 +54,7 @@ class _Job:
     told: Timestamp | None = None
     told_at: float = 0.0
     sent: int = 0
+    """Changes that were sent, whoever took them."""
     next_at: float = 0.0
 
     def drop_who_left(self) -> bool:
@@ -133,15 +135,20 @@ class Replays:
 
     def _serve(self) -> None:
         while (job := self._next()) is not None:
+            began = time.monotonic()
+            told = {**_told(job.first), "peers": [sending.peer.hex() for _, sending in job.peers]}
             try:
-                self._run(job)
+                ended = self._run(job)
             except RetentionExpired as error:
-                oldest = error.fields.get("lost_to") or oldest_kept(self._connect().retention)
-                _log.info("a replay asked for what the stream keeps no longer", oldest=str(oldest))
+                ended = "gone"
+                retention = self._connect().retention
+                oldest = oldest_to_ask_for(error.fields.get("lost_to"), retention, Timestamp.now())
+                told["oldest"] = str(oldest)
                 text = f"the stream keeps its changes no longer than from {oldest} on"
                 for _, sending in job.peers:
                     sending.refused("gone", text, oldest)
             except Exception as error:
+                ended = "failed"
                 for _, sending in job.peers:
                     end_with(sending, error, "replay")
             finally:
@@ -149,6 +156,8 @@ class Replays:
                     self._running.pop(job, None)
                     self.served += 1
                     self._changed.notify_all()
+            seconds = round(time.monotonic() - began, 3)
+            _log.info("a replay ended", **told, ended=ended, changes=job.sent, seconds=seconds)
 
     def _next(self) -> _Job | None:
         """The next job whose turn it is; None at the end. Paced ones leave a place for those that are not."""
@@ -172,32 +181,35 @@ class Replays:
                 self._connection = connect(self._source)
             return self._connection
 
-    def _run(self, job: _Job) -> None:
+    def _run(self, job: _Job) -> str:
+        """Serve it; how it ended: "done", "left" when nobody wants it any more, "stopped" by `close`."""
         reading = Rereading(self._config, self._connect(), _range(job.first))
         with self._changed:
             self._running[job] = reading
             if self._closed:
-                return
-        wanted = job.first.range
-        _log.info("replaying", after=str(wanted.after), until=str(wanted.until), output=wanted.output)
+                return "stopped"
+        _log.debug("replaying", **_told(job.first))
         for read in reading:
             for frames in read.messages:
                 self._send(job, frames)
                 if job.first.limit and job.sent >= job.first.limit:
                     break
             if not job.drop_who_left():
-                return
+                return "left"
             self._tell(job, read.position)
             if job.first.limit and job.sent >= job.first.limit:
                 for _, sending in job.peers:
                     sending.done(job.told)
-                return
-        if not self._closed:
-            for _, sending in job.peers:
-                sending.done(job.first.range.until)
+                return "done"
+        if self._closed:
+            return "stopped"
+        for _, sending in job.peers:
+            sending.done(job.first.range.until)
+        return "done"
 
     def _send(self, job: _Job, frames: list[bytes]) -> None:
         """To all that take its topic. Who takes it slowest holds the others, until he is dropped."""
+        count = 0
         for wanted, sending in job.peers:
             if not frames[0].startswith(wanted.topics):
                 continue
@@ -205,11 +217,12 @@ class Replays:
                 sending.send(frames)
             except ClosedError:
                 continue
+            count = count or Message.decode(frames).count
             if not wanted.shareable:
-                self._pace(job, wanted, sending, Message.decode(frames).count)
+                self._pace(job, wanted, sending, count)
+        job.sent += count
 
     def _pace(self, job: _Job, wanted: Wanted, sending: Sending, count: int) -> None:
-        job.sent += count
         if not wanted.rate:
             return
         now = time.monotonic()
@@ -224,6 +237,18 @@ class Replays:
             job.told, job.told_at = position, now
             for _, sending in job.peers:
                 sending.progress(position)
+
+
+def _told(wanted: Wanted) -> dict[str, Any]:
+    """What a line in the log says of it."""
+    asked = wanted.range
+    return {
+        "output": asked.output,
+        "after": str(asked.after),
+        "until": str(asked.until),
+        "rate": wanted.rate,
+        "limit": wanted.limit,
+    }
 
 
 def _range(wanted: Wanted) -> Range:

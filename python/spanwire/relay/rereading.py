@@ -86,7 +86,7 @@ class Rereading:
             roots = first_partitions(self._connection, wanted.after, self._stop, self._asking)
             # Everything up to `after` counts as handed over: none of it is sent.
             store.initialise([replace(root, position=wanted.after) for root in roots])
-            keeper = Keeper(Parts(config, self._connection, store, pipeline))
+            keeper = Keeper(Parts(config, self._connection, store, pipeline, beside=True))
             opened.callback(_end, keeper, pipeline)
             keeper.begin(store.load())
             position, told = wanted.after, wanted.after

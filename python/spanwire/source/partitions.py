@@ -14,6 +14,7 @@ from enum import Enum, auto
 
 from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, State
+from spanwire.timestamps import just_before
 
 
 class Lineage:
@@ -48,8 +49,9 @@ class Lineage:
         return list(self._partitions.values())
 
     def newest(self) -> Timestamp | None:
-        """No change of a partition that is over is newer, and none that was handed over before it was opened."""
-        return max((one.resume_at for one in self._partitions.values()), default=None)
+        """No change is newer of a partition that is over, nor of others one that was handed over."""
+        known = [one.position or just_before(one.start) for one in self._partitions.values()]
+        return max(known, default=None)
 
     def add(self, children: Iterable[PartitionRecord]) -> None:
         """Take in partitions as they became known. One that is known already is left as it is."""

@@ -25,7 +25,7 @@ from spanwire.errors import CorruptError, RetentionExpired, SourceError, Spanwir
 from spanwire.source.connect import Connection
 from spanwire.source.cut import Cut, Part
 from spanwire.source.query import request_options
-from spanwire.source.retention import oldest_kept
+from spanwire.source.retention import oldest_kept, oldest_to_ask_for
 from spanwire.source.retry import FAULTS, Backoff, Doing, judge
 from spanwire.source.stream import RawStream
 from spanwire.source.tables import WatchedTable, watched_tables
@@ -242,7 +242,7 @@ class TableReads:
                 f"{self._doing().what}: the database keeps versions for {retention} only, none older than "
                 f"{oldest}; take a newer snapshot, or raise version_retention_period before the next one",
                 lost_from=at,
-                lost_to=oldest,
+                lost_to=oldest_to_ask_for(oldest, retention, Timestamp.now()),
             )
 
     def _doing(self, part: Part | None = None) -> Doing:

@@ -52,6 +52,7 @@ class Group:
         self._names: dict[bytes, str] = {}
         self._letters: set[int] = set()  # requeued ones that are at work
         self._undecoded: list[DeadLetter] = []
+        self._buried = 0  # dead letters that were written
         self._given: Timestamp | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -92,18 +93,31 @@ class Group:
 
     def stats(self) -> dict[str, Any]:
         """What is going on: see docs/metrics.md."""
-        watermark = None
+        watermark, waits_for, machine = None, None, None
         if self._thread is not None:
-            watermark = str(State.decode(self._record.state).reached.watermark)
+            reached = State.decode(self._record.state).reached.watermark
+            watermark = None if reached is None else str(reached)
+            waits_for, machine = self._intake.waits_for, self._machine
         return {
             "name": self.name,
             "endpoint": self.endpoint,
             "watermark": watermark,
             "members": sorted(self._names.copy().values()),
-            "waiting_bytes": self._machine.bytes if self._thread is not None else 0,
-            "waits_for": self._intake.waits_for if self._thread is not None else None,
+            "waiting_bytes": 0 if machine is None else machine.bytes,
+            "waiting_messages": 0 if machine is None else machine.waiting,
+            "waits_for": waits_for,
+            "deliveries": 0 if machine is None else machine.deliveries,
+            "redeliveries": 0 if machine is None else machine.redeliveries,
+            "dead_letters": self._buried,
             "refused": dict(self._desk.refused),
         }
+
+    def has_handled(self, until: Timestamp) -> bool:
+        """Whether all changes up to there are handled and stored; True where it is not served."""
+        if self._thread is None:
+            return True
+        reached = State.decode(self._record.state).reached.watermark
+        return reached is not None and reached >= until
 
     def problem(self) -> str | None:
         """Why it is not well; None while it is."""
@@ -278,6 +292,7 @@ class Group:
             record = GroupRecord(self.name, self._record.epoch, state)
             self._store.save_group(record, letters, done)
             self._record = record
+            self._buried += len(letters)
         for one in machine.dead:
             _log.warning(
                 "a change goes to the dead letters",

@@ -18,13 +18,15 @@ import structlog
 
 from spanwire._core import Message, Pipeline, Timestamp
 from spanwire.config import Config
+from spanwire.consumer.asks import AskHeads, AskRepair, AskReplay
 from spanwire.consumer.facts import Tick
-from spanwire.consumer.follower import AskHeads, AskRepair, AskReplay, Follower
+from spanwire.consumer.follower import Follower
 from spanwire.consumer.reached import Reached
 from spanwire.errors import ClosedError, Gap, RetentionExpired, SpanwireError
 from spanwire.relay.group.task import Task
 from spanwire.relay.rereading import Range, Read, Rereading
 from spanwire.source.connect import Connection
+from spanwire.source.retention import oldest_to_ask_for
 
 _log = structlog.get_logger("spanwire.relay")
 
@@ -180,7 +182,9 @@ class Intake:
         if error is None:
             follower.done(replay.id, now)
         elif isinstance(error, RetentionExpired):
-            follower.refused(replay.id, "gone", error.fields.get("lost_to"), str(error), now)
+            edge, retention = error.fields.get("lost_to"), self._connection.retention
+            oldest = oldest_to_ask_for(edge, retention, Timestamp.now())
+            follower.refused(replay.id, "gone", oldest, str(error), now)
         elif isinstance(error, SpanwireError):
             _log.warning("a group could not read again; it tries once more", why=str(error))
             follower.refused(replay.id, "failed", text=str(error), now=now)

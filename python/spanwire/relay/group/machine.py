@@ -67,6 +67,8 @@ class _Slot:
     """Changes of the oldest work before this are handled."""
     flight: Delivery | None = None
     """Where the oldest work is; None while it is with nobody."""
+    given: bool = False
+    """Whether the oldest work was with somebody before."""
 
 
 @dataclass(slots=True)
@@ -99,6 +101,15 @@ class Machine:
         """Whether counts or dead letters have come that must be kept before anything is dispatched."""
         self.bytes = 0
         """Of all work that is not handled."""
+        self.waiting = 0
+        """Messages of it."""
+        self.redeliveries = 0
+        """Deliveries of work that had been with somebody before."""
+
+    @property
+    def deliveries(self) -> int:
+        """How many there were."""
+        return self._deliveries
 
     @property
     def failures(self) -> dict[str, int]:
@@ -132,6 +143,7 @@ class Machine:
         slot = self._slots.setdefault(work.slot, _Slot())
         slot.queue.append(work)
         self.bytes += work.size
+        self.waiting += 1
         self._progress.given(work)
         if len(slot.queue) == 1:
             slot.handled = work.begin
@@ -243,6 +255,8 @@ class Machine:
             work = slot.queue[0]
             del self._ready[number]
             self._deliveries += 1
+            self.redeliveries += slot.given
+            slot.given = True
             slot.flight = Delivery(self._deliveries, member, work, slot.handled, self._count(slot) + 1)
             if not known.flights:
                 known.moved_at = now
@@ -287,7 +301,9 @@ class Machine:
         if handled < work.end:
             return
         slot.queue.popleft()
+        slot.given = False
         self.bytes -= work.size
+        self.waiting -= 1
         self._finished.append(work)
         if slot.flight is not None:
             del self._members[slot.flight.member].flights[slot.flight.number]
