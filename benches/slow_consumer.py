@@ -32,7 +32,7 @@ _MIB = 1 << 20
 _SAMPLE = 50
 _CHANGES = 10_000
 """Committed in one go."""
-_REPLAYS = '"replaying"'
+_REPLAYS = '"a replay ended"'
 _CONFIG = """
 [source]
 project = "{project}"

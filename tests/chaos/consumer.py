@@ -124,7 +124,7 @@ class _Consumer:
                 self._take(self._subscriber.receive(0.1))
                 if time.monotonic() - said > 0.5:
                     said = time.monotonic()
-                    _say({"watermark": str(self._told)})
+                    _say({"watermark": str(self._told), "blocked_by": self._subscriber.blocked_by})
             # What would come now is one too many: a repetition, or an invention.
             self._take(self._subscriber.receive(0.5))
         _say({"done": True})

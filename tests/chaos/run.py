@@ -77,6 +77,7 @@ class _Consumer:
     ready: bool = False
     done: bool = False
     watermark: str = ""
+    blocked_by: str | None = None
 
 
 class Run:
@@ -245,7 +246,11 @@ class Run:
             lambda: all(one.done for one in waiting),
             self._settle_s,
             "everything arrives",
-            lambda: ", ".join(f"{one.plan.name} is at {one.watermark}" for one in waiting if not one.done),
+            lambda: ", ".join(
+                f"{one.plan.name} is at {one.watermark}: {one.blocked_by or 'nothing blocks it'}"
+                for one in waiting
+                if not one.done
+            ),
         )
 
     def _until(
@@ -291,6 +296,7 @@ class Run:
             one.ready |= "ready" in answer
             one.done |= "done" in answer
             one.watermark = answer.get("watermark", one.watermark)
+            one.blocked_by = answer.get("blocked_by", one.blocked_by)
         if not alive and not one.done:
             self._lost(process)
             one.process = None

@@ -12,7 +12,8 @@ from support.change_records import data_change, message
 from spanwire._core import Output, Pipeline, Timestamp
 from spanwire.consumer import asking
 from spanwire.consumer.asking import Asking
-from spanwire.consumer.follower import AskReplay, Follower
+from spanwire.consumer.asks import AskReplay
+from spanwire.consumer.follower import Follower
 from spanwire.consumer.link import Answer
 
 START = Timestamp.parse("2026-11-23T00:00:00Z")
