@@ -6,6 +6,7 @@ import asyncio
 import json
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,7 +21,7 @@ from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 from structlog.testing import capture_logs
 
-from spanwire import replay
+from spanwire import Subscriber, replay
 from spanwire._core import Change, Message, Timestamp
 from spanwire.config import Config, load, parse
 from spanwire.consumer.link import Answer, Link
@@ -147,6 +148,44 @@ def test_positions_are_told_behind_what_they_speak_of(
                     for change in Message.decode(frames).changes():
                         assert change.commit_timestamp > read.position
                         came.append(change.canonical())
+        assert sorted(came) == sorted(simulator.committed())
+
+
+def test_who_joins_a_relay_that_goes_on_gets_what_the_one_before_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a partition that was over before no tick tells, while the one that it merges with is behind."""
+    gate, slow = threading.Event(), ""
+    reading = Reader._read
+
+    def held(reader: Reader) -> Any:
+        while reader._job.record.token == slow and not (gate.wait(0.01) or reader._stop.is_set()):
+            pass
+        return reading(reader)
+
+    monkeypatch.setattr(Reader, "_read", held)
+    with Simulator(SimulatorConfig(partitions=2, seed=3)) as simulator:
+        begin = Timestamp.now()
+        slow = simulator.partitions[1]
+        simulator.workload(WorkloadConfig(changes=200))
+        simulator.merge(simulator.partitions)
+        outputs = [{"kind": "feed", "bind": "tcp://127.0.0.1:*"}]
+        config = settings(simulator, tmp_path, outputs)
+        source = config.source.model_copy(update={"start": str(begin)})
+        config = config.model_copy(update={"source": source})
+        with Relay(config) as first:
+            eventually(
+                lambda: [one["state"] for one in first.status()["partitions"]] == ["running", "created"]
+            )
+        with (
+            Relay(config) as second,
+            Subscriber(second.endpoints[0], kind="feed", replay=second.endpoints[1], start=begin) as late,
+        ):
+            assert late.wait_joined(20)
+            gate.set()
+            came: list[str] = []
+            while len(came) < simulator.changes and (changes := late.receive(10)):
+                came += [change.canonical() for change in changes]
         assert sorted(came) == sorted(simulator.committed())
 
 

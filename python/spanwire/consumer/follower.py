@@ -375,8 +375,8 @@ class Follower:
         ):
             return False
         newest = self._owners.newest(sent=True)
-        if self._start is None and newest is None and self._owners.generation:
-            return False  # nobody has a partition yet: there is no place to begin at
+        if newest is None and (self._start is not None or self._owners.generation):
+            return False  # nobody has a partition yet: what it takes from its store is not told either
         self._joined = True
         if not self._owners.generation:
             begun = [max(begun, key=lambda one: one.epoch)]
