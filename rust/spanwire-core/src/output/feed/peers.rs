@@ -231,9 +231,10 @@ impl Peers {
         let Self { known, us, counts, limits, ring, .. } = self;
         known.retain(|id, peer| {
             if peer.full.as_ref().is_none_or(|full| full.until <= now) {
+                let sent = counts.messages;
                 match peer.turn(id, us, ring, port, counts, &mut rest) {
                     Ok(()) => peer.full = None,
-                    Err(Blocked::Full) => peer.set_full(now, counts),
+                    Err(Blocked::Full) => peer.set_full(now, counts.messages > sent, counts),
                     Err(Blocked::Gone) => return false,
                 }
             }
@@ -413,9 +414,12 @@ impl Peer {
         Ok(())
     }
 
-    fn set_full(&mut self, now: Duration, counts: &mut Counts) {
+    /// Tried again after a pause, a longer one each time that nothing went out: a connection that holds a few
+    /// small messages is full again and again, and takes more all the same.
+    fn set_full(&mut self, now: Duration, takes_some: bool, counts: &mut Counts) {
         counts.full += u64::from(self.full.is_none());
-        let pause = self.full.as_ref().map_or(AGAIN, |full| (full.pause * 2).min(AGAIN_AT_MOST));
+        let longer = |full: &Full| (full.pause * 2).min(AGAIN_AT_MOST);
+        let pause = self.full.as_ref().filter(|_| !takes_some).map_or(AGAIN, longer);
         self.full = Some(Full { until: now.saturating_add(pause), pause });
     }
 }

@@ -90,6 +90,8 @@ struct Socket {
     sent: HashMap<Vec<u8>, Vec<Sent>>,
     full: Vec<Vec<u8>>,
     gone: Vec<Vec<u8>>,
+    /// So many more until everybody is full; none: nobody ever is.
+    room: Option<usize>,
     tries: usize,
 }
 
@@ -101,6 +103,12 @@ impl Port for Socket {
         }
         if self.full.iter().any(|full| full == peer) {
             return Err(Blocked::Full);
+        }
+        if let Some(room) = &mut self.room {
+            if *room == 0 {
+                return Err(Blocked::Full);
+            }
+            *room -= 1;
         }
         let (answer, id): (String, u64) = serde_json::from_slice(reply).unwrap();
         let name = |kept: &Arc<Kept>| (!kept.tick).then_some((kept.message.flow, kept.message.sequence));
@@ -218,6 +226,23 @@ fn a_feed_is_everything_of_its_topics_and_every_tick_from_now_on() {
     let heard = rig.hears("a");
     assert!(heard.iter().all(|sent| (sent.answer.as_str(), sent.id) == ("message", 1)));
     assert_eq!(heard.into_iter().filter_map(|sent| sent.message).collect::<Vec<_>>(), [one, two, None]);
+}
+
+#[test]
+fn a_connection_that_takes_a_few_at_a_time_is_come_back_to_soon() {
+    let mut rig = Rig::new();
+    rig.says("a", &feed(1, ALL));
+    assert_eq!(rig.answers("a"), [is("welcome", 1)]);
+    for _ in 0..100 {
+        rig.put(1);
+    }
+    let mut heard = 0;
+    for _ in 0..50 {
+        rig.socket.room = Some(2);
+        heard += rig.messages("a").len();
+        rig.now += Duration::from_millis(5);
+    }
+    assert_eq!(heard, 100, "the pause grew although something went out each time");
 }
 
 #[test]
