@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -295,6 +296,33 @@ def test_masks_and_conditions_apply(plain: Simulator, tmp_path: Path) -> None:
         assert {row.table for row in found} == {"accounts"}
         assert all(row.new["active"] and "name" not in row.new for row in found)
         assert 10**6 in {row.keys["id"] for row in found}
+
+
+def handles(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has a handler of its own for a signal: Python itself has none for SIGTERM."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = [line.split()[1] for line in status.splitlines() if line.startswith("SigCgt")]
+    return bool(int(caught, 16) >> (number - 1) & 1)
+
+
+@pytest.mark.parametrize("command", [["snapshot"], ["replay", "--from", "2026-11-23T10:00:00Z"]])
+def test_a_command_that_waits_ends_at_the_first_signal(command: list[str]) -> None:
+    """Where no relay answers, too; its patience is a minute."""
+    name, *options = command
+    code = "from spanwire.cli import main; main()"
+    with socket.socket() as taken:  # bound and not listening: nobody is ever there
+        taken.bind(("127.0.0.1", 0))
+        where = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        process = subprocess.Popen(
+            [sys.executable, "-c", code, name, where, *options, "--json"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        with process:
+            eventually(lambda: handles(process.pid, signal.SIGTERM), 30)
+            process.send_signal(signal.SIGINT)
+            _, said = process.communicate(timeout=30)
+    assert process.returncode == 1, said
 
 
 def test_the_command(plain: Simulator, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from support.lossy import LossyProxy
 
 from spanwire import Subscriber
 from spanwire._core import Change, Output, Partition, Pipeline, Timestamp
+from spanwire.consumer.cursor import Cursor
 from spanwire.errors import ClosedError, ConfigError, FormatError, Gap
 
 T0 = Timestamp.parse("2026-11-23T10:00:00Z")
@@ -360,7 +361,7 @@ def test_an_epoch_that_did_not_rise_is_logged_once(relay: Relay, caplog: pytest.
             assert receive(subscriber, 1) == [7]
             nothing_comes(subscriber)
     said = [record.getMessage() for record in caplog.records if "epoch" in record.getMessage()]
-    ((partition, _),) = subscriber._inbox.followers[0]._windows
+    (partition,) = subscriber._inbox.followers[0].clashes
     assert said == [
         f"two relay processes own partition {partition.hex()} under epoch 7: losses of the later one are "
         "not told and the watermark stays behind; epochs must rise, across restarts too"
@@ -657,6 +658,22 @@ def test_a_closed_subscriber_says_so() -> None:
     subscriber.close()
     with pytest.raises(ClosedError):
         subscriber.receive(0)
+
+
+def test_whole_transactions_go_on_where_an_iteration_was_left(relay: Relay) -> None:
+    """First the rest of the one that it was in; a cursor taken there has handed over no more than was."""
+    with Subscriber(relay.endpoint, order="transaction") as subscriber:
+        assert subscriber.wait_joined(10)
+        for second in (1, 2, 3):
+            relay.send(second, 10 * second, 10 * second + 1)
+        relay.beat(4)
+        assert next(iter(subscriber)).keys["Id"] == 10
+        (left,) = Cursor.decode(subscriber.cursor).outputs.values()
+        assert left.last is not None and left.last.commit_timestamp == Timestamp.parse(stamp(1))
+        following = islice(subscriber.transactions(10), 3)
+        assert [[change.keys["Id"] for change in one] for one in following] == [[11], [20, 21], [30, 31]]
+        (reached,) = Cursor.decode(subscriber.cursor).outputs.values()
+        assert str(reached.watermark) >= stamp(3)
 
 
 def test_a_transaction_that_lacks_records_is_torn_where_nothing_is_filtered(
