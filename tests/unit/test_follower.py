@@ -180,3 +180,16 @@ def test_what_was_told_as_lost_does_not_come_behind_what_is_newer() -> None:
     one.message(message(b"q", 2, 0, at=40), 0.4)
     one.message(message(b"q", 2, 1, at=70), 0.4)
     assert given(one) == [70]
+
+
+def test_a_source_that_is_yet_to_be_named_is_waited_for() -> None:
+    """While no tick was lost, a partition that keys moved in from cannot have ended unheard."""
+    one = Follower(("",), window=Window, restore=Window.restore, can_ask=False)
+    one.tick(tick(0, told(b"p", 1, 10, 15), newest=15), 0.0)
+    moved = told(b"p", 1, 10, 20, stage=1, moves=(Move(stamp(21), b"q"),))
+    one.tick(tick(1, moved, newest=20), 0.1)
+    one.message(message(b"p", 1, 0, at=25, stage=1), 9.0)
+    one.tick(tick(2, moved, newest=20), 9.1)
+    assert given(one) == []
+    one.tick(tick(3, told(b"p", 1, 10, 25, stage=1), told(b"q", 2, 18, 25, (b"p",)), newest=25), 9.2)
+    assert given(one) == [25]

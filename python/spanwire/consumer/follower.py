@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 from spanwire._core import Window
 from spanwire.consumer.asks import Ask, AskHeads
 from spanwire.consumer.facts import Arrival, Head, Missing, PartitionId, Tick
-from spanwire.consumer.line import ASK_AGAIN_S, Hole, Line
+from spanwire.consumer.line import ASK_AGAIN_S, Hole, Line, time_of
 from spanwire.consumer.owners import Owners
 from spanwire.consumer.ownership import LAST_STAGE, Flow, FlowKey, Ownership, Process, Said
 from spanwire.consumer.reached import Frontier, Reached
@@ -352,16 +352,31 @@ class Follower:
 
     def _wait(self, ownerships: Sequence[Ownership], now: float) -> bool:
         """Whether one of these has waited for so long that it is to be read again."""
-        longest = 0.0
+        # Of a single relay that is gone nothing more comes; of several, the other may be late.
+        patience = self._patience_s if self._owners.generation else 0.0
+        waits = False
         for ownership in ownerships:
             if ownership.continuous and not ownership.lane and self._moves_are_over(ownership):
                 ownership.waits_since = None
             elif ownership.told and ownership.process.settled:  # else what is not known yet will be told
                 if ownership.waits_since is None:
                     ownership.waits_since = now
-                longest = max(longest, 1e-9, now - ownership.waits_since)
-        # Of a single relay that is gone nothing more comes; of several, the other may be late.
-        return longest > 0 and longest >= (self._patience_s if self._owners.generation else 0.0)
+                waited = now - ownership.waits_since
+                if not self._waits_for_a_name(ownership):
+                    waits = waits or waited >= patience
+                elif any(one.broken for one in ownership.process.senders.values()):
+                    waits = waits or waited >= self._patience_s  # else it cannot have ended unheard
+        return waits
+
+    def _waits_for_a_name(self, ownership: Ownership) -> bool:
+        """Whether keys moved in from a partition of which nothing was told: most likely nothing yet."""
+        return ownership.continuous and any(
+            not (over or self._owners.known(move.source) or self._is_assured(move.at))
+            for move, over in ownership.moves.items()
+        )
+
+    def _is_assured(self, at: Timestamp) -> bool:
+        return self._line.assured is not None and at <= self._line.assured
 
     def _join(self, now: float) -> bool:
         """Begin to follow once all members are known; whether it has begun."""
@@ -430,7 +445,7 @@ class Follower:
         if begins is None or not (told or ownership.told) or not ownership.process.settled:
             return False
         before = ownership.before
-        if self._line.assured is not None and begins <= self._line.assured:
+        if self._is_assured(begins):
             found = True
         elif before is not None:
             found = self._precedes(before, ownership, begins)
@@ -513,7 +528,7 @@ class Follower:
     def _moves_are_over(self, ownership: Ownership) -> bool:
         """Whether nothing is to come any more of what moved in; one process sends it in order itself."""
         for move, over in ownership.moves.items():
-            if over or (self._line.assured is not None and move.at <= self._line.assured):
+            if over or self._is_assured(move.at):
                 continue
             source = self._owners.known(move.source)
             if source is None:
@@ -527,18 +542,25 @@ class Follower:
         return True
 
     def _is_held_up(self, ownership: Ownership, opening: Collection[PartitionId] = ()) -> bool:
-        """Whether something waits that its process sent before, of what it follows on; `opening` goes on."""
+        """Whether something waits of what it follows on, up to where it does; `opening` goes on.
+
+        Of its own process only: what that sent before came before.
+        """
         place, process = ownership.lane[0][1] if ownership.lane else next(self._arrivals), ownership.process
-        seen, follow = set(), [ownership]
+        seen: set[tuple[PartitionId, Timestamp | None]] = set()
+        follow = [ownership]
         while follow:
             one = follow.pop()
-            for before in (*one.parents, *(move.source for move in one.moves)):
+            begins = [(parent, one.starts_at) for parent in one.parents]
+            for before, at in (*begins, *((move.source, move.at) for move in one.moves)):
                 earlier = self._owners.known(before)
-                if earlier is None or earlier.process is not process or before in seen:
+                if earlier is None or earlier.process is not process or (before, at) in seen:
                     continue
-                if earlier.lane and earlier.lane[0][1] < place and before not in opening:
+                if before not in opening and any(
+                    came < place and _may_be_before(entry, at) for _, came, entry, _ in earlier.lane
+                ):
                     return True
-                seen.add(before)
+                seen.add((before, at))
                 follow.append(earlier)
         return False
 
@@ -664,3 +686,9 @@ class Follower:
             self._owners.go(ownership.id)
         if over:
             self._raise()
+
+
+def _may_be_before(entry: Arrival | Hole, at: Timestamp | None) -> bool:
+    """Whether it may have changes up to a timestamp."""
+    bound = entry.missing.after if isinstance(entry, Hole) else entry.first
+    return at is None or bound is None or time_of(bound) <= at

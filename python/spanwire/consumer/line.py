@@ -50,7 +50,7 @@ class Hole:
     def until(self) -> Timestamp | None:
         """No change of it is newer."""
         bound = self.missing.last or self.missing.before
-        return None if bound is None else _time(bound)
+        return None if bound is None else time_of(bound)
 
 
 @dataclass(slots=True)
@@ -265,7 +265,7 @@ class Line:
                 if until is None or not (self.passed or after):
                     self._queue[place] = (hole.missing.error(), 0)
                 else:
-                    self._queue[place] = (Replay(until, None if after is None else _time(after)), 0)
+                    self._queue[place] = (Replay(until, None if after is None else time_of(after)), 0)
                 return
 
     def _drop_answer(self, hole: Hole) -> None:
@@ -391,5 +391,6 @@ def _uncertain(after: Timestamp | None, until: Timestamp) -> Gap:
     return _gap(f"changes may be missing: after {begin}, up to {until}", after, until, certain=False)
 
 
-def _time(bound: RecordVersion | Timestamp) -> Timestamp:
+def time_of(bound: RecordVersion | Timestamp) -> Timestamp:
+    """When it was committed."""
     return bound if isinstance(bound, Timestamp) else bound.commit_timestamp
