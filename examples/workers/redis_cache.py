@@ -19,8 +19,8 @@ from typing import Any
 
 import redis
 
-from spanwire import Change, Subscriber, Untyped, snapshot
-from spanwire.consumer.cursor import Cursor
+from spanwire import Change, Cursor, Subscriber, Untyped, snapshot
+
 
 AT_ONCE = 1000
 """Rows of a snapshot in one MULTI."""
