@@ -21,7 +21,6 @@ import redis
 
 from spanwire import Change, Cursor, Subscriber, Untyped, snapshot
 
-
 AT_ONCE = 1000
 """Rows of a snapshot in one MULTI."""
 
