@@ -420,7 +420,10 @@ mod tests {
         };
         let live = PartitionState::Live;
         let paused = || What::Paused { position: Some(at), moves: Vec::new() };
-        assert_eq!(urgent_after(What::Started { starts_at: at, parents: Vec::new(), known: None }), (true, 0, live));
+        assert_eq!(
+            urgent_after(What::Started { starts_at: at, parents: Vec::new(), known: None }),
+            (true, 0, live)
+        );
         assert_eq!(urgent_after(What::Position(at)), (false, 0, live));
         assert_eq!(urgent_after(paused()), (false, 0, live));
         assert_eq!(urgent_after(What::Passed { stage: 1 }), (true, 1, live));
