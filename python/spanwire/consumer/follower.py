@@ -257,7 +257,7 @@ class Follower:
         """Make room: what came before its process was known counts as lost."""
         for process in self._owners.processes.values():
             self.dropped += len(process.early)
-            self._line.bytes_held -= sum(size for _, size in process.early)
+            self._free(sum(size for _, size in process.early))
             process.early.clear()
 
     def _take(self, process: Process, message: Arrival, size: int) -> None:
@@ -309,9 +309,8 @@ class Follower:
         before: RecordVersion | None = None,
         last: RecordVersion | None = None,
     ) -> None:
-        floor = None if ownership.starts_at is None else just_before(ownership.starts_at)
-        if floor is None or (self._line.passed is not None and floor < self._line.passed):
-            floor = self._line.passed
+        before_it = None if ownership.starts_at is None else just_before(ownership.starts_at)
+        floor = max((at for at in (before_it, self._line.passed) if at is not None), default=None)
         missing = Missing(
             incarnation=ownership.process.incarnation,
             topic=topic,
@@ -431,7 +430,7 @@ class Follower:
     def _take_early(self, process: Process) -> None:
         early, process.early = process.early, []
         for message, size in early:
-            self._line.bytes_held -= size
+            self._free(size)
             self._take(process, message, size)
 
     def _is_continuous(self, ownership: Ownership, *, told: bool = False) -> bool:

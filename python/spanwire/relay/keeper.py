@@ -252,11 +252,14 @@ class Keeper:
         for token in ready:
             self.lineage.schedule(token)
         wanted = [*again, *self.lineage.scheduled()]
-        readers = [self._own(self.lineage[token]) for token in wanted if not self.lineage.is_complete(token)]
+        newest = self.lineage.newest()
+        readers = [
+            self._own(self.lineage[token], newest) for token in wanted if not self.lineage.is_complete(token)
+        ]
         for reader in readers:
             reader.start()
 
-    def _own(self, known: PartitionRecord) -> Reader:
+    def _own(self, known: PartitionRecord, newest: Timestamp | None) -> Reader:
         parts = self._parts
         owned = parts.store.acquire(known.token, known.state, known.epoch)
         self.lineage.own(owned)
@@ -268,7 +271,7 @@ class Keeper:
             start=owned.resume_at,
             parents=owned.parents,
             resumed=owned.position is not None,
-            known=self.lineage.newest(),
+            known=newest,
         )
         reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
         self._running[owned.token] = _Running(reader, partition, owned.epoch)

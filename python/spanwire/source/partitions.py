@@ -14,7 +14,6 @@ from enum import Enum, auto
 
 from spanwire._core import Timestamp
 from spanwire.records import PartitionRecord, State
-from spanwire.timestamps import just_before
 
 
 class Lineage:
@@ -50,8 +49,7 @@ class Lineage:
 
     def newest(self) -> Timestamp | None:
         """No change is newer of a partition that is over, nor of others one that was handed over."""
-        known = [one.position or just_before(one.start) for one in self._partitions.values()]
-        return max(known, default=None)
+        return max((one.complete_to for one in self._partitions.values()), default=None)
 
     def add(self, children: Iterable[PartitionRecord]) -> None:
         """Take in partitions as they became known. One that is known already is left as it is."""

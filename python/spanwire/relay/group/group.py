@@ -95,8 +95,8 @@ class Group:
         """What is going on: see docs/metrics.md."""
         watermark, waits_for, machine = None, None, None
         if self._thread is not None:
-            reached = State.decode(self._record.state).reached.watermark
-            watermark = None if reached is None else str(reached)
+            stored = self._stored
+            watermark = None if stored is None else str(stored)
             waits_for, machine = self._intake.waits_for, self._machine
         return {
             "name": self.name,
@@ -116,8 +116,13 @@ class Group:
         """Whether all changes up to there are handled and stored; True where it is not served."""
         if self._thread is None:
             return True
-        reached = State.decode(self._record.state).reached.watermark
-        return reached is not None and reached >= until
+        stored = self._stored
+        return stored is not None and stored >= until
+
+    @property
+    def _stored(self) -> Timestamp | None:
+        """All changes up to here are handled, and stored."""
+        return State.decode(self._record.state).reached.watermark
 
     def problem(self) -> str | None:
         """Why it is not well; None while it is."""
