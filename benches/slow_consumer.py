@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from spanwire import Change, Subscriber, Timestamp
-from spanwire.cli.children import Child
+from spanwire.children import Child
 
 _START_S = 60.0
 _PATIENCE_S = 600.0

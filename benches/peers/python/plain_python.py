@@ -15,10 +15,9 @@ from datetime import UTC, datetime
 from importlib.resources import as_file, files
 from typing import Any, Literal
 
+import capnp
 import zmq
-
-from spanwire.bench.peers.decode import READERS, PlainRecord, Reader
-from spanwire.errors import ConfigError
+from decode import READERS, PlainRecord, Reader
 
 _CAPTURE = {
     "OLD_AND_NEW_VALUES": "oldAndNewValues",
@@ -30,11 +29,7 @@ _FIRST_SEGMENT_WORDS = 1 << 12
 
 
 def schema() -> Any:
-    """The wire format's schema, loaded by pycapnp; ConfigError where that is not installed."""
-    try:
-        import capnp  # noqa: PLC0415
-    except ImportError:
-        raise ConfigError("pycapnp is missing: install it with pip install 'spanwire[bench]'") from None
+    """The wire format's schema, loaded by pycapnp."""
     capnp.remove_import_hook()
     with as_file(files("spanwire") / "envelope.capnp") as path:
         return capnp.load(str(path))
