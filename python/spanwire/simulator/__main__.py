@@ -12,7 +12,8 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
       null: what --history names is complete so far
   {"struck": null}                        -> {"struck": [["unavailable", 0, 1, 3], …]}    faults so far:
       kind, partition's number, its query's and that one's message's
-  {"release": null}                       -> {"released": true}    ready-made messages go out (--hold)
+  {"held": null}                          -> {"held": 4}    queries whose ready-made messages wait (--hold)
+  {"release": null}                       -> {"released": true}    they go out
 
 Ends at end of file or {"stop": null} on stdin, SIGTERM or SIGINT. Logs go to stderr.
 """
@@ -190,6 +191,8 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
             simulator.move(Move(source, destination, 0.5))
         case "struck":
             return {"struck": [list(astuple(strike)) for strike in simulator.struck]}
+        case "held":
+            return {"held": simulator.held}
         case "release":
             simulator.release()
             return {"released": True}

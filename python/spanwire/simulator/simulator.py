@@ -189,6 +189,11 @@ class Simulator:
             self._ready_made.release()
 
     @property
+    def held(self) -> int:
+        """Ready-made mode with `hold`: how many queries stand where their messages are held back."""
+        return 0 if self._ready_made is None else self._ready_made.held
+
+    @property
     def struck(self) -> list[Strike]:
         """Which faults of the script struck so far, partition by partition, in each in order."""
         return self._strikes.struck
