@@ -49,7 +49,7 @@ class Relay:
         self._database = database
         self._socket = socket
         self._sql = (
-            f"SELECT ChangeRecord FROM READ_{stream}(start_timestamp => @start, end_timestamp => @end, "  # noqa: S608
+            f"SELECT ChangeRecord FROM READ_{stream}(start_timestamp => @start, end_timestamp => @end, "
             "partition_token => @token, heartbeat_milliseconds => @heartbeat)"
         )
         self._name = f"{database.database_id}/{stream}"

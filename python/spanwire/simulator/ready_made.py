@@ -68,6 +68,7 @@ class ReadyMadeReader:
         self._commits = commits
         self._config = config
         self._template = _Template.of(ready, encoder)
+        self._changes = ready.changes
         self._released = threading.Event()
         self._held = 0
         self._lock = threading.Lock()
@@ -85,6 +86,10 @@ class ReadyMadeReader:
         """How many queries stand where their messages are held back."""
         return self._held
 
+    def hold(self, changes: int) -> None:
+        """Hold the messages of queries that come from now on back, so many changes in each partition."""
+        self._changes, self._released = changes, threading.Event()
+
     def release(self) -> None:
         """Let the messages go."""
         self._released.set()
@@ -98,13 +103,14 @@ class ReadyMadeReader:
         number, base = _parsed(query.token)
         first = _resumed(resume) if resume else max(1, -(-(query.start - base) // MICROSECOND))
         yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
-        if not self._released.is_set():
+        changes, released = self._changes, self._released
+        if not released.is_set():
             self._stand(1)
             try:
-                yield from self._beat(query, active, first, until=self._released)
+                yield from self._beat(query, active, first, until=released)
             finally:
                 self._stand(-1)
-        last = self._ready.changes // self._ready.changes_per_record if self._ready.changes else None
+        last = changes // self._ready.changes_per_record if changes else None
         if query.end is not None:
             bound = (query.end - base) // MICROSECOND
             last = bound if last is None else min(bound, last)
