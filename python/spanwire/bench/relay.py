@@ -222,7 +222,7 @@ class Bench:
             served.wait_for_readers(case.partitions)
             began = time.monotonic_ns()
             served.release()
-            ended = reader.expect(_PATIENCE_S)["last_at"]
+            ended: int = reader.expect(_PATIENCE_S)["last_at"]
             return whole / (ended - began) * 1e9
 
     def _serve(self, stack: ExitStack, case: Case) -> running.Served:
