@@ -292,10 +292,13 @@ def open_group(config: Config, output: OutputConfig, store: Store, opening: Exit
     return Group(output, stream_id(config.source.identity), store, desk)
 
 
-def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipeline:
+def build_pipeline(
+    config: Config, replay_endpoints: Sequence[str] = (), *, only: int | None = None
+) -> Pipeline:
     """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError.
 
-    `replay_endpoints`: where consumers ask for what they missed; ticks tell them.
+    `replay_endpoints`: where consumers ask for what they missed; ticks tell them. `only`: with this output of
+    the config alone.
     """
     source = config.source
     outputs = [
@@ -305,10 +308,11 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             values=one.values,
             on_full=None if one.kind in ("feed", "group") else one.on_full,
             topic=one.topic,
-            choice=one.choice(),
+            choice=one.choice(f"output[{number}]"),
             options=one.options,
         )
-        for one in config.lanes
+        for number, one in enumerate(config.output)
+        if one.kind != "replay" and only in (None, number)
     ]
     return Pipeline(
         source.database,
