@@ -107,7 +107,7 @@ class Choice(Section):
         return all_fit(value, _mod_type_problem)
 
     def choice(self, where: str = "output") -> dict[str, Any]:
-        """As `_core.Output` takes it. ConfigError where the key cannot be read; `where`: the output's path."""
+        """As `_core.Output` takes it. ConfigError if the key cannot be read; `where`: the output's path."""
         names = {"tables", "exclude_tables", "mod_types", "buckets", "table"}
         given = self.model_dump(include=names, exclude_defaults=True)
         if self.hash_key_file is not None:
