@@ -23,6 +23,7 @@ from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
 from spanwire.store import Store, open_store
+from spanwire.words import counted
 
 _STUCK_S = 10.0
 """An output that has taken nothing for so long, with something to take, is a problem."""
@@ -370,7 +371,7 @@ def _stuck_outputs(stats: dict[str, Any]) -> list[str]:
             elif sender["detached"]:
                 found.append(
                     f"output {sender['endpoint']} was full and is set aside: "
-                    f"{sender['skipped_changes']} changes were not sent"
+                    f"{counted(sender['skipped_changes'], 'change')} not sent"
                 )
             elif sender["stuck_seconds"] > _STUCK_S:
                 found.append(
