@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from integration.processes import reads
+from structlog.testing import capture_logs
 from typer.testing import CliRunner
 
 from spanwire.cli import app
@@ -29,8 +30,9 @@ def check(config: Path, text: str) -> list[str]:
     """The lines that it says about a file with this text."""
     config.write_text(text, encoding="utf-8")
     done = CliRunner().invoke(app, ["check", str(config)])
-    assert done.exit_code == bool(done.stderr), done.output
-    return done.stderr.splitlines()
+    lines = done.stderr.splitlines()
+    assert done.exit_code == any(not line.startswith("warning: ") for line in lines), done.output
+    return lines
 
 
 def test_each_output_is_tried(simulator: Simulator, tmp_path: Path) -> None:
@@ -84,3 +86,35 @@ def test_a_start_that_the_stream_no_longer_keeps_is_told_while_it_counts(
         while not relay.status()["partitions"]:
             relay.wait(0.05)
     assert check(tmp_path / "relay.toml", old) == []
+
+
+def test_names_that_nothing_has_are_warned_of(simulator: Simulator, tmp_path: Path) -> None:
+    """Of tables and columns, each with its setting and a guess; by `check`, and in the log of a relay."""
+    outputs = """
+[[output]]
+kind = "pub"
+bind = "tcp://127.0.0.1:*"
+tables = ["Orders", "acounts", "acc*", "nothing.*"]
+[[output.table]]
+name = "orders"
+where = ["revisn > 3", "`note` is null"]
+mask = ["Note"]
+hash = ["customr"]
+[[output.table]]
+name = "*"
+truncate = { name = 3, nmae = 4 }
+"""
+    (tmp_path / "key").write_text("x" * 16)
+    keyed = outputs.replace("tables =", f'hash_key_file = "{tmp_path}/key"\ntables =')
+    lines = check(tmp_path / "relay.toml", reads(simulator, tmp_path) + keyed)
+    known = [
+        'output[0].tables: the stream watches no table "acounts"; did you mean "accounts"?',
+        'output[0].tables: the stream watches no table "nothing.*"',
+        'output[0].table[0].hash: the stream watches no column "customr" of orders; did you mean "customer"?',
+        'output[0].table[0].where: the stream watches no column "revisn" of orders; did you mean "revision"?',
+        'output[0].table[1].truncate: the stream watches no column "nmae" of *; did you mean "name"?',
+    ]
+    assert lines == [f"warning: {line}" for line in known]
+    with capture_logs() as logged, Relay(load(tmp_path / "relay.toml")):
+        pass
+    assert [line["where"] for line in logged if line["event"] == "a name that nothing has"] == known

@@ -36,17 +36,18 @@ def check(
         _show(settings.load(config), sample, as_json=as_json)
         return
     found: dict[str, str] = {}
+    warnings: list[str] = []
     try:
         loaded = settings.load(config)
     except ConfigError as error:
         problems, code = error.problems, 2
     else:
-        problems, code = _at_work(loaded, found), 1
+        problems, code = _at_work(loaded, found, warnings), 1
     if as_json:
-        print_json({"ok": not problems, "problems": problems, **found})
+        print_json({"ok": not problems, "problems": problems, "warnings": warnings, **found})
     else:
-        for problem in problems:
-            typer.echo(problem, err=True)
+        for line in [*problems, *(f"warning: {warning}" for warning in warnings)]:
+            typer.echo(line, err=True)
         if not problems:
             typer.echo(f"{config}: fine ({', '.join(f'{name} {value}' for name, value in found.items())})")
     if problems:
@@ -64,12 +65,13 @@ def _show(config: Config, sample: Path, *, as_json: bool) -> None:
         echo(shown)
 
 
-def _at_work(config: Config, found: dict[str, str]) -> list[str]:
-    """What stands in the way of running a config that is well formed."""
+def _at_work(config: Config, found: dict[str, str], warnings: list[str]) -> list[str]:
+    """What stands in the way of running a config that is well formed; fills in what else there is to say."""
     # Spanner's client takes a second to import, which no other command should wait for.
     from spanwire.relay import bind, build_pipeline
     from spanwire.relay.group.desk import Desk
     from spanwire.source.connect import connect
+    from spanwire.source.unknown import unknown_names
     from spanwire.status import cannot_listen
     from spanwire.store import open_store
 
@@ -113,6 +115,7 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
             found["dialect"] = connection.dialect
             found["retention"] = connection.retention
             problems.extend(_out_of_reach(config, beginning, connection.retention))
+            warnings.extend(unknown_names(connection, config))
 
     problems: list[str] = []
     beginning = _beginning(config)

@@ -22,6 +22,7 @@ from spanwire.relay.group.intake import Intake
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
+from spanwire.source.unknown import unknown_names
 from spanwire.store import Store, open_store
 from spanwire.words import counted
 
@@ -78,6 +79,8 @@ class Relay:
             }
             pipeline = opening.enter_context(build_pipeline(config, replay_endpoints))
             connection = opening.enter_context(connect(config.source))
+            for line in unknown_names(connection, config):
+                _log.warning("a name that nothing has", where=line)
             for group in groups.values():
                 opening.callback(group.close)  # before what it reads from
             self._parts = Parts(config, connection, store, pipeline)
