@@ -51,7 +51,7 @@ class Member:
     when the next one is asked for (or `ack` says so). Whoever dies, leaves or takes longer than the group's
     ack_timeout_ms loses what it holds to others.
 
-        with Member("tcp://127.0.0.1:5570", "mail") as member:
+        with Member("tcp://127.0.0.1:5580", "mail") as member:
             for change in member:
                 send(change)
 
