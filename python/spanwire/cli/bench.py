@@ -44,6 +44,12 @@ def core(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: J
 
 
 @bench.command()
+def relay(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """Whole relays end to end, beside plain Python, Go and a bare gRPC read; and what changes their speed."""
+    _measure(["relay"], repeat, quick, plot, as_json)
+
+
+@bench.command()
 def consumer(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
     """The consumer library, from a socket to changes in Python, beside json.loads."""
     _measure(["consumer"], repeat, quick, plot, as_json)
