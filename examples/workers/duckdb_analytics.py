@@ -4,6 +4,9 @@ r"""Analytics in DuckDB that are right at every moment: whole transactions, in c
     python duckdb_analytics.py shop.duckdb tcp://127.0.0.1:5560 tcp://127.0.0.1:5570 shop/all_tables/ \
         2026-11-23T00:00:00Z
 
+Which tables are analysed, and which of their columns, stands in KEYS and TABLES below: those of spanwire's
+simulator, for you to change. Changes of other tables are passed over.
+
 What a query sums up over several tables is a state that Spanner had: no transaction is in it by half. The
 cursor is written in the DuckDB transaction that holds the rows, so each change has its effect exactly once.
 """

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+from spanwire._core import Timestamp
+from spanwire.timestamps import timestamp_problem
+
+_AHEAD_S = 300
+"""So far ahead of this machine's clock a start may lie: clocks differ."""
+
+Settings = Mapping[str, Any]
+"""A section as it was written, nothing of it checked yet."""
+Place = tuple[str | int, ...]
+"""The path of a setting: names, and numbers of list entries."""
+Problem = tuple[Place, str]
+"""Where, and what is wrong there."""
 
 
 def _as_text(value: object) -> object:
@@ -25,6 +39,38 @@ class Section(BaseModel):
     """A section: no setting that is not known, no type but the one asked for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+def all_fit(values: list[str], problem_of: Callable[[str], str | None]) -> list[str]:
+    """The values, unless something is wrong with some: a line each."""
+    if problems := [problem for one in values if (problem := problem_of(one))]:
+        raise ValueError("\n".join(problems))
+    return values
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a setting: it, its entries or its names. What else it holds is told elsewhere."""
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, (list, dict)) else []
+
+
+def sections(value: object) -> list[tuple[int, Settings]]:
+    """The sections of a list with their numbers. What else it holds is told elsewhere."""
+    entries = enumerate(value) if isinstance(value, list) else ()
+    return [(number, one) for number, one in entries if isinstance(one, dict)]
+
+
+def start_problem(value: str, words: tuple[str, ...]) -> str | None:
+    """What is wrong with where to begin, or None; `words` may stand for a timestamp."""
+    if value in words:
+        return None
+    written = " or ".join(f'"{word}"' for word in words)
+    if problem := timestamp_problem(value):
+        return f"{problem}; or write {written}"
+    if Timestamp.parse(value).seconds > Timestamp.now().seconds + _AHEAD_S:
+        return f"{value} lies in the future; write {written}, or a time that has been"
+    return None
 
 
 def template_problem(value: str, *, buckets: bool) -> str | None:

@@ -21,6 +21,7 @@ from spanwire.consumer.reached import Reached
 from spanwire.consumer.receiver import Receiver, left_until, listed, poll
 from spanwire.consumer.transactions import MOST_BYTES, Transaction, TransactionOrder, Waiting
 from spanwire.errors import ClosedError, ConfigError, FormatError, Gap
+from spanwire.words import counted
 
 _log = logging.getLogger("spanwire.consumer")  # a library: whoever uses it decides where it goes
 _STALE_TICKS = 3
@@ -265,8 +266,8 @@ class Subscriber(Receiver):
         held_back = waiting is not None and now - waiting.since > _HELD_BACK_S
         if held_back and not self._said_held_back and waiting is not None:
             _log.warning(
-                "%d changes from %s on wait until their transactions are complete: held back by partition %s",
-                waiting.changes,
+                "held back until their transactions are complete: %s from %s on, by partition %s",
+                counted(waiting.changes, "change"),
                 waiting.oldest,
                 waiting.partition or "not known yet",
             )
