@@ -12,7 +12,7 @@ import zmq
 from spanwire._core import Message
 from spanwire.bench import running
 
-CHANGES = 3000
+CHANGES = 800
 PATIENCE_S = 90
 
 
@@ -23,7 +23,8 @@ def sends_what_was_committed(program: list[str], values: str, folder: Path) -> N
     with ExitStack() as stack:
         served = running.simulator(stack, folder, "--partitions", "4", "--seed", "7", *options)
         relay = running.peer(stack, folder, served, program, values)
-        socket = stack.enter_context(zmq.Context().socket(zmq.SUB))
+        context = stack.enter_context(zmq.Context())
+        socket = stack.enter_context(context.socket(zmq.SUB))
         socket.linger = 0
         socket.rcvhwm = 0
         socket.subscribe(b"")
