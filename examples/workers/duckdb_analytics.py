@@ -13,6 +13,7 @@ cursor is written in the DuckDB transaction that holds the rows, so each change 
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -98,4 +99,7 @@ def execute(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 6:
+        sys.exit(__doc__)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

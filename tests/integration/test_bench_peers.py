@@ -1,92 +1,19 @@
-"""The peers that spanwire is measured against do the same work: what they send is what was committed."""
+"""The relay in plain Python that spanwire is measured against does the work that it is measured at."""
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import time
-from collections import defaultdict
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-import zmq
+from support.peers import sends_what_was_committed
 
-from spanwire._core import Message
 from spanwire.bench import running
 
-CHANGES = 800
-PATIENCE_S = 90
+pytestmark = pytest.mark.timeout(180)
 
 
-@pytest.fixture(scope="module")
-def go_peer() -> list[str]:
-    """The relay in Go. Skipped where it cannot be built; where it can be, it must."""
-    for tool in ("go", "cc", "pkg-config", "capnp"):
-        if shutil.which(tool) is None:
-            pytest.skip(f"the Go peer needs {tool}, which is not here")
-    if subprocess.run(["pkg-config", "--exists", "libzmq"], check=False).returncode:
-        pytest.skip("the Go peer needs libzmq and its headers, which are not here")
-    return running.go_peer()
-
-
-# The first build compiles the client, gRPC and all: minutes on a small machine.
-@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("values", ["json", "typed"])
-def test_the_go_peer_sends_what_was_committed(go_peer: list[str], values: str, tmp_path: Path) -> None:
-    """Partitions split and merge, rows come in pieces: every change once and equal, flows without holes."""
-    _sends_what_was_committed(go_peer, values, tmp_path)
-
-
-@pytest.mark.timeout(180)
 @pytest.mark.parametrize("decode", ["values", "lazy"])
-@pytest.mark.parametrize("values", ["json", "typed"])
 def test_the_python_peer_sends_what_was_committed(decode: str, values: str, tmp_path: Path) -> None:
-    """The same, with rows as the client hands them to everyone and undecoded."""
-    _sends_what_was_committed([*running.python_peer(), "--decode", decode], values, tmp_path)
-
-
-def _sends_what_was_committed(program: list[str], values: str, folder: Path) -> None:
-    history = folder / "committed.jsonl"
-    options = ("--splits", "200", "--chop", "5", "--chunk-bytes", "500", "--history", str(history))
-    with ExitStack() as stack:
-        served = running.simulator(stack, folder, "--partitions", "4", "--seed", "7", *options)
-        relay = running.peer(stack, folder, served, program, values)
-        context = stack.enter_context(zmq.Context())
-        socket = stack.enter_context(context.socket(zmq.SUB))
-        socket.linger = 0
-        socket.rcvhwm = 0
-        socket.subscribe(b"")
-        socket.connect(relay.endpoint)
-        assert _next(socket) is None
-        served.child.tell({"run": {"changes": CHANGES}})
-        messages: list[Message] = []
-        while sum(message.count for message in messages) < CHANGES:
-            relay.child.check()
-            message = _next(socket)
-            if message is not None:
-                messages.append(message)
-        while "committed" not in served.child.expect(PATIENCE_S):
-            pass
-    changes = [change for message in messages for change in message.changes()]
-    # Not splitlines(): U+2028 stands within lines.
-    committed = history.read_text("utf-8").removesuffix("\n").split("\n")
-    assert sorted(change.canonical() for change in changes) == sorted(committed)
-    assert {message.values for message in messages} == {values}
-    flows = defaultdict(list)
-    for message in messages:
-        flows[message.topic, message.partition].append(message.sequence)
-        held = message.changes()
-        assert (message.first, message.last) == (held[0].version, held[-1].version)
-        assert message.count == len(held)
-        assert message.received_at <= message.sent_at <= time.time_ns()
-        assert message.topic == f"demo/changes/{message.table}/"
-    assert all(numbers == list(range(len(numbers))) for numbers in flows.values())
-    assert len({message.partition for message in messages}) > 4, "partitions have split or merged"
-
-
-def _next(socket: zmq.Socket[bytes]) -> Message | None:
-    """The next message; None for a tick, of which peers need send the topic only."""
-    assert socket.poll(PATIENCE_S * 1000), "nothing is heard any more"
-    frames = socket.recv_multipart()
-    return None if frames[0] == b"demo/changes/_tick/" else Message.decode(frames)
+    """Both ways of reading rows."""
+    sends_what_was_committed([*running.python_peer(), "--decode", decode], values, tmp_path)

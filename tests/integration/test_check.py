@@ -38,8 +38,8 @@ def check(config: Path, text: str) -> list[str]:
 def test_each_output_is_tried(simulator: Simulator, tmp_path: Path) -> None:
     """Ports in use of every kind of output, a key that is too short: a line each, with the output's place."""
     (tmp_path / "key").write_text("short")
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        bound = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+    with socket.create_server(("127.0.0.1", 0)) as taken, socket.create_server(("127.0.0.1", 0)) as too:
+        bound, other = (f"tcp://127.0.0.1:{one.getsockname()[1]}" for one in (taken, too))
         localhost = bound.replace("127.0.0.1", "localhost")
         outputs = f"""
 [[output]]
@@ -50,13 +50,19 @@ kind = "group"
 name = "mail"
 bind = "{localhost}"
 [[output]]
+kind = "replay"
+bind = "{other}"
+[[output]]
 kind = "pub"
 bind = "tcp://127.0.0.1:*"
 hash_key_file = "{tmp_path}/key"
 """
         lines = check(tmp_path / "relay.toml", reads(simulator, tmp_path) + outputs)
-    assert [line.split(": ")[0] for line in lines] == ["output[0]", "output[1]", "output[2].hash_key_file"]
-    assert all("in use" in line for line in lines[:2])
+    assert [line.split(": ")[0] for line in lines] == [
+        *(f"output[{number}]" for number in range(3)),
+        "output[3].hash_key_file",
+    ]
+    assert all("the port is in use: stop the program that has it" in line for line in lines[:-1])
 
 
 def test_two_outputs_on_one_port_under_two_names_are_told(simulator: Simulator, tmp_path: Path) -> None:

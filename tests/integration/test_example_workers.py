@@ -6,6 +6,7 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -92,6 +93,17 @@ def redis_server(folder: Path) -> Iterator[str]:
     finally:
         server.kill()
         server.wait()
+
+
+@pytest.mark.parametrize("name", ["duckdb_analytics", "redis_cache", "work_queue"])
+def test_a_worker_without_arguments_says_how_it_is_used(name: str) -> None:
+    """Instead of a traceback."""
+    done = subprocess.run(
+        [sys.executable, WORKERS / f"{name}.py"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"    python {name}.py " in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: Path) -> None:

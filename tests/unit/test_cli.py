@@ -189,10 +189,13 @@ def test_tail_says_that_nobody_is_there() -> None:
     """Silence of a relay and of nobody are told apart: by a word, and by the exit code."""
     lines = fails(spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2"), 3)
     assert "nothing heard" in lines[0]
+    assert lines[0].endswith('is an output of kind "pub" bound there?')
     assert lines[-1] == "spanwire: no relay was heard at tcp://127.0.0.1:1 in 2.0 s"
     with Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
         heard = spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2")
+        lines = fails(spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2", "--topic", "d/x/"), 3)
     assert (heard.returncode, heard.stdout) == (0, "")
+    assert lines[0].endswith('"pub" bound there, of the stream that d/x/ names?')
 
 
 def test_tail_follows_a_feed() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Literal, Self
 
@@ -31,35 +31,50 @@ Kind = Literal["pub", "push", "feed"]
 """As an output's: heard by SUB, by PULL, by a DEALER that gives credit."""
 
 
-def _receive(endpoint: str, kind: Kind, curve: CurveKeys | None, shared: Any) -> None:
+def _receive(endpoints: Sequence[str], kind: Kind, curve: CurveKeys | None, shared: Any) -> None:
     """Receive for ever, and count the changes that the headers tell of."""
-    for topic, header in _fed(endpoint) if kind == "feed" else _heard(endpoint, kind, curve, shared):
+    unheard = (
+        set(range(len(endpoints))) if kind != "push" else set()
+    )  # PUSH waits for its peers, and ticks not
+    shared[_READY] = not unheard
+    heard = _fed(endpoints[0]) if kind == "feed" else _heard(endpoints, kind, curve)
+    for place, topic, header in heard:
         if topic.endswith(b"/_tick/"):
-            shared[_READY] = 1
+            unheard.discard(place)
+            shared[_READY] = not unheard
         else:
             changes = Message.decode([topic, header, b"", b""]).count
             shared[_AT] = time.monotonic_ns()
             shared[_CHANGES] += changes
 
 
-def _heard(endpoint: str, kind: Kind, curve: CurveKeys | None, shared: Any) -> Iterator[tuple[bytes, bytes]]:
-    """Topics and headers. Bodies stay where ZeroMQ put them: what a consumer does is measured elsewhere."""
-    context = zmq.Context()
-    socket = context.socket(zmq.SUB if kind == "pub" else zmq.PULL)
-    socket.set(zmq.RCVHWM, 0)
-    if curve is not None:
-        socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = curve
-    socket.connect(endpoint)
-    if kind == "pub":
-        socket.subscribe(b"")
-    else:
-        shared[_READY] = 1  # PUSH waits for its peers and sends no ticks
+def _heard(
+    endpoints: Sequence[str], kind: Kind, curve: CurveKeys | None
+) -> Iterator[tuple[int, bytes, bytes]]:
+    """Sockets' places, topics and headers.
+
+    Bodies stay where ZeroMQ put them: what a consumer does with them is measured elsewhere.
+    """
+    context, poller = zmq.Context(), zmq.Poller()
+    places: dict[zmq.Socket[bytes], int] = {}
+    for place, endpoint in enumerate(endpoints):
+        socket = context.socket(zmq.SUB if kind == "pub" else zmq.PULL)
+        socket.set(zmq.RCVHWM, 0)
+        if curve is not None:
+            socket.curve_serverkey, socket.curve_publickey, socket.curve_secretkey = curve
+        socket.connect(endpoint)
+        if kind == "pub":
+            socket.subscribe(b"")
+        poller.register(socket, zmq.POLLIN)
+        places[socket] = place
     while True:
-        topic, header, *_ = socket.recv_multipart(copy=False)
-        yield topic.bytes, header.bytes
+        # A single one is not polled: that would cost as much again.
+        for one in places if len(places) == 1 else dict(poller.poll()):
+            topic, header, *_ = one.recv_multipart(copy=False)
+            yield places[one], topic.bytes, header.bytes
 
 
-def _fed(endpoint: str) -> Iterator[tuple[bytes, bytes]]:
+def _fed(endpoint: str) -> Iterator[tuple[int, bytes, bytes]]:
     """The same from a feed, by the consumer library's own link."""
     with Link(endpoint) as link:
         id = link.ask("feed", topics=[""])
@@ -69,18 +84,24 @@ def _fed(endpoint: str) -> Iterator[tuple[bytes, bytes]]:
             for answer in link.take():
                 if answer.frames is not None:
                     link.grant(id, answer.size)
-                    yield answer.frames[0], answer.frames[1]
+                    yield 0, answer.frames[0], answer.frames[1]
 
 
 class Receiver:
-    """A running subscriber of everything. The first tick that arrives shows that it is connected."""
+    """A running subscriber of everything, by a socket for each endpoint.
 
-    def __init__(self, endpoint: str, kind: Kind = "pub", curve: CurveKeys | None = None) -> None:
+    The same endpoint several times is as many subscribers. The first tick shows that a socket is connected.
+    """
+
+    def __init__(
+        self, endpoint: str | Sequence[str], kind: Kind = "pub", curve: CurveKeys | None = None
+    ) -> None:
         # Not forked: a copy of a process with ZeroMQ threads would have sockets but no threads.
         spawn = multiprocessing.get_context("spawn")
         self._shared = spawn.RawArray(ctypes.c_uint64, 3)
+        endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
         self._process = spawn.Process(
-            target=_receive, args=(endpoint, kind, curve, self._shared), daemon=True
+            target=_receive, args=(endpoints, kind, curve, self._shared), daemon=True
         )
 
     def __enter__(self) -> Self:
@@ -96,7 +117,7 @@ class Receiver:
 
     @property
     def ready(self) -> bool:
-        """It is connected and subscribed."""
+        """All of it is connected and subscribed."""
         return bool(self._shared[_READY])
 
     @property

@@ -217,7 +217,8 @@ class Bench:
             arrived = [receiver.changes for receiver in receivers]
             if set(arrived) != {whole}:
                 raise RuntimeError(f"{arrived} changes arrived of {whole}")
-            return whole / (max(receiver.last_at for receiver in receivers) - began) * 1e9
+            last = max(receiver.last_at for receiver in receivers)
+            return whole / ((last - began) / 1e9)
 
     def _read(self, case: Case, whole: int) -> float:
         with ExitStack() as stack:
@@ -230,8 +231,8 @@ class Bench:
             served.wait_for_readers(case.partitions)
             began = time.monotonic_ns()
             served.release()
-            ended: int = reader.expect(_PATIENCE_S)["last_at"]
-            return whole / (ended - began) * 1e9
+            last: int = reader.expect(_PATIENCE_S)["last_at"]
+            return whole / ((last - began) / 1e9)
 
     def _serve(self, stack: ExitStack, case: Case) -> running.Served:
         """The simulator of a case: those of the base stay, others are for one measurement."""

@@ -26,13 +26,22 @@ _PARTITIONS = 4
 _IDLE = (1, 10, 100, 1000)
 _PATIENCE_S = 120.0
 _LOOK_S = 0.05
-_FEED = """
+_OUTPUTS = """
+[[output]]
+kind = "push"
+bind = "tcp://127.0.0.1:*"
+[[output]]
+kind = "pub"
+bind = "tcp://127.0.0.1:*"
+ring_bytes = 16777216
+high_water_mark = 100
 [[output]]
 kind = "feed"
 bind = "tcp://127.0.0.1:*"
+ring_bytes = 16777216
 """
-_SMALL_RINGS = "ring_bytes = 16777216\nhigh_water_mark = 100\n"
-"""They are full before a tenth of the load has gone through: what comes then is told."""
+"""A push, which waits for its peer: all arrives there. The rings are full before a tenth has gone through."""
+_PUB, _FEED = 1, 2
 
 
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
@@ -64,8 +73,8 @@ def conclude(report: Report) -> None:
 
 
 def _backlog(changes: int, report: Report) -> None:
-    """Memory and time while a backlog goes through a `pub` to a subscriber."""
-    with _loaded(changes, running.PUB.format(values="typed")) as (relay, receiver, release):
+    """Memory and time while a backlog goes through to a consumer that takes all."""
+    with _loaded(changes) as (relay, receiver, release):
         release()
         began, points = time.monotonic(), []
         for arrived in _arrivals(receiver, changes):
@@ -93,16 +102,15 @@ def _backlog(changes: int, report: Report) -> None:
 
 def _stalled(changes: int, report: Report) -> None:
     """Memory while one consumer of a `feed` and one of a `pub` take nothing, and another takes all."""
-    outputs = running.PUB.format(values="typed").replace("high_water_mark = 1000000\n", _SMALL_RINGS)
     with (
-        _loaded(changes, outputs + _FEED + "ring_bytes = 16777216\n") as (relay, receiver, release),
+        _loaded(changes) as (relay, receiver, release),
         zmq.Context() as context,
         context.socket(zmq.SUB) as deaf,
-        Subscriber(relay.endpoints[1][0], kind="feed") as idler,
+        Subscriber(relay.endpoints[_FEED][0], kind="feed") as idler,
     ):
         deaf.set(zmq.RCVHWM, 1)
         deaf.set(zmq.LINGER, 0)
-        deaf.connect(relay.endpoint)
+        deaf.connect(relay.endpoints[_PUB][0])
         deaf.subscribe(b"")
         if not idler.wait_joined(running.START_S):
             raise RuntimeError("the feed's consumer did not join")
@@ -149,8 +157,8 @@ def _idle(partitions: int, quick: bool, report: Report) -> None:
 
 
 @contextmanager
-def _loaded(changes: int, outputs: str) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
-    """A relay with outputs whose first is a `pub`, its subscriber, and what lets the load go."""
+def _loaded(changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
+    """A relay, a consumer that takes all, and what lets the load go."""
     with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
         folder = Path(name)
         simulator = running.simulator(
@@ -161,9 +169,10 @@ def _loaded(changes: int, outputs: str) -> Iterator[tuple[Running, Receiver, Cal
             *("--partitions", str(_PARTITIONS)),
             *("--changes", str(changes // _PARTITIONS)),
         )
-        relay = running.spanwire(stack, folder, simulator, outputs)
-        receiver = stack.enter_context(Receiver(relay.endpoint))
+        relay = running.spanwire(stack, folder, simulator, _OUTPUTS)
+        receiver = stack.enter_context(Receiver(relay.endpoint, "push"))
         receiver.wait_ready()
+        simulator.wait_for_readers(_PARTITIONS)
         yield relay, receiver, simulator.release
 
 

@@ -31,7 +31,7 @@ instance = "{instance}"
 database = "{database}"
 stream = "{stream}"
 emulator_host = "{address}"
-tick_ms = 100
+tick_ms = {tick_ms}
 {source}
 [store]
 path = "{folder}/progress.db"
@@ -101,7 +101,9 @@ def simulator(stack: ExitStack, folder: Path, *arguments: str) -> Served:
     return Served(child, served["address"], served["database"])
 
 
-def spanwire(stack: ExitStack, folder: Path, served: Served, outputs: str, source: str = "") -> Running:
+def spanwire(
+    stack: ExitStack, folder: Path, served: Served, outputs: str, source: str = "", *, tick_ms: int = 100
+) -> Running:
     """`spanwire run`; `outputs` and `source` are TOML: tables of outputs, more settings of the source."""
     _, project, _, instance, _, database = served.database.split("/")
     config = folder / "relay.toml"
@@ -113,6 +115,7 @@ def spanwire(stack: ExitStack, folder: Path, served: Served, outputs: str, sourc
             stream=STREAM,
             address=served.address,
             source=source,
+            tick_ms=tick_ms,
             folder=folder,
             outputs=outputs,
         ),

@@ -55,6 +55,12 @@ def consumer(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_jso
     _measure(["consumer"], repeat, quick, plot, as_json)
 
 
+@bench.command()
+def scale(quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """How cost grows: partitions, subscribers, threads, a long backlog; memory under load, and while idle."""
+    _measure(["scale"], 1, quick, plot, as_json)
+
+
 def _measure(parts: list[str], repeat: int, quick: bool, plot: Path | None, as_json: bool) -> None:
     # Brings in the peers, which nothing else needs.
     from rich.console import Console

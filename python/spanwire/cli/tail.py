@@ -50,7 +50,7 @@ def tail(
     set_up_logs()
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
-    joining = _Joining(endpoint, kind)
+    joining = _Joining(endpoint, kind, topic or [])
     deadline = None if timeout is None else time.monotonic() + timeout
     with (
         stopped_by_signals() as stop,
@@ -83,8 +83,8 @@ def tail(
 class _Joining:
     """Says on stderr when the relays are heard: what is sent from then on is shown, or its loss told."""
 
-    def __init__(self, endpoints: list[str], kind: str) -> None:
-        self._endpoints, self._kind = ", ".join(endpoints), kind
+    def __init__(self, endpoints: list[str], kind: str, topics: list[str]) -> None:
+        self._endpoints, self._kind, self._topics = ", ".join(endpoints), kind, ", ".join(topics)
         self._began = time.monotonic()
         self._joined = self._told = False
 
@@ -97,7 +97,9 @@ class _Joining:
         elif not self._told and time.monotonic() - self._began > _SILENCE_S:
             self._told = True
             what = f"nothing heard from a relay at {self._endpoints} yet"
-            typer.echo(f'spanwire: {what}; is an output of kind "{self._kind}" bound there?', err=True)
+            ask = f'is an output of kind "{self._kind}" bound there'
+            also = f", of the stream that {self._topics} names" if self._topics else ""
+            typer.echo(f"spanwire: {what}; {ask}{also}?", err=True)
 
 
 def _tell(gap: Gap) -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from spanwire.config.section import Problem, Section, Settings, TimestampText, start_problem
+from spanwire.config.section import Problem, Section, Settings, TimestampText
+from spanwire.timestamps import start_problem
 
 DEFAULT_SLOTS = 64
 MAX_SLOTS = 4096

@@ -12,9 +12,9 @@ from spanwire._core import Timestamp
 from spanwire.config.choice import Choice
 from spanwire.config.endpoints import endpoint_problem, listen_problem
 from spanwire.config.group import GroupSettings, with_buckets
-from spanwire.config.section import Section, TimestampText, all_fit, start_problem, template_problem
+from spanwire.config.section import Section, TimestampText, all_fit, template_problem
 from spanwire.records import StreamIdentity
-from spanwire.timestamps import timestamp_problem
+from spanwire.timestamps import start_problem, timestamp_problem
 
 MIB = 1 << 20
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")

@@ -9,12 +9,6 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from spanwire._core import Timestamp
-from spanwire.timestamps import timestamp_problem
-
-_AHEAD_S = 300
-"""So far ahead of this machine's clock a start may lie: clocks differ."""
-
 Settings = Mapping[str, Any]
 """A section as it was written, nothing of it checked yet."""
 Place = tuple[str | int, ...]
@@ -59,18 +53,6 @@ def sections(value: object) -> list[tuple[int, Settings]]:
     """The sections of a list with their numbers. What else it holds is told elsewhere."""
     entries = enumerate(value) if isinstance(value, list) else ()
     return [(number, one) for number, one in entries if isinstance(one, dict)]
-
-
-def start_problem(value: str, words: tuple[str, ...]) -> str | None:
-    """What is wrong with where to begin, or None; `words` may stand for a timestamp."""
-    if value in words:
-        return None
-    written = " or ".join(f'"{word}"' for word in words)
-    if problem := timestamp_problem(value):
-        return f"{problem}; or write {written}"
-    if Timestamp.parse(value).seconds > Timestamp.now().seconds + _AHEAD_S:
-        return f"{value} lies in the future; write {written}, or a time that has been"
-    return None
 
 
 def template_problem(value: str, *, buckets: bool) -> str | None:

@@ -11,6 +11,7 @@ import zmq
 
 from spanwire._core import decode_request, encode_reply
 from spanwire.errors import FormatError, SocketError
+from spanwire.router.binding import bound
 from spanwire.router.exchanges import MAX_REQUEST_BYTES
 
 _AT_ONCE = 256
@@ -40,16 +41,11 @@ class Desk:
         ):
             self.socket.setsockopt(option, value)
         try:
-            self.socket.bind(endpoint)
-        except zmq.ZMQError as error:
+            self.endpoint = bound(self.socket, endpoint)
+            """Where it is bound, a wildcard port resolved."""
+        except SocketError:
             self.socket.close()
-            raise SocketError(
-                f"cannot bind {endpoint}: {error.strerror}; use another port or address",
-                endpoint=endpoint,
-                errno=error.errno,
-            ) from None
-        self.endpoint = str(self.socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        """Where it is bound, a wildcard port resolved."""
+            raise
 
     def requests(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Who asks, and the fields of the request; what is there now, a bounded number."""
