@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from spanwire import bench
-from spanwire.bench import measure
+from spanwire.bench import core
 from spanwire.bench.workload import Workload, build
 
 CHANGES = 100_000
 ROUNDS = 3
-VALUES: tuple[measure.Values, ...] = ("json", "typed")
+VALUES: tuple[core.Values, ...] = ("json", "typed")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -32,9 +32,9 @@ def workload() -> Workload:
 
 
 @pytest.fixture(scope="module")
-def captured(workload: Workload) -> dict[str, measure.Captured]:
+def captured(workload: Workload) -> dict[str, core.Captured]:
     """The messages that the core makes of it."""
-    return {values: measure.Captured(workload, values) for values in VALUES}
+    return {values: core.Captured(workload, values) for values in VALUES}
 
 
 def run(benchmark: Any, changes: int, measurement: Callable[[], float]) -> None:
@@ -50,33 +50,33 @@ def run(benchmark: Any, changes: int, measurement: Callable[[], float]) -> None:
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_core_alone(benchmark: Any, workload: Workload, values: measure.Values) -> None:
+def test_core_alone(benchmark: Any, workload: Workload, values: core.Values) -> None:
     """Bytes to messages that are ready to send, one thread."""
-    run(benchmark, CHANGES, lambda: measure.core_alone(workload, values))
+    run(benchmark, CHANGES, lambda: core.core_alone(workload, values))
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_core_alone_one_change_a_message(benchmark: Any, values: measure.Values) -> None:
+def test_core_alone_one_change_a_message(benchmark: Any, values: core.Values) -> None:
     """The same where each gRPC message holds one record of one change."""
     workload = build(CHANGES // 10, changes_per_record=1, message_bytes=0)
-    run(benchmark, workload.changes, lambda: measure.core_alone(workload, values))
+    run(benchmark, workload.changes, lambda: core.core_alone(workload, values))
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_core_and_pub(benchmark: Any, workload: Workload, values: measure.Values) -> None:
+def test_core_and_pub(benchmark: Any, workload: Workload, values: core.Values) -> None:
     """The core, PUB and a subscriber over TCP."""
-    run(benchmark, CHANGES, lambda: measure.core_and_pub(workload, values))
+    run(benchmark, CHANGES, lambda: core.core_and_pub(workload, values))
 
 
 @pytest.mark.parametrize("values", VALUES)
-def test_libzmq_alone(benchmark: Any, captured: dict[str, measure.Captured], values: measure.Values) -> None:
+def test_libzmq_alone(benchmark: Any, captured: dict[str, core.Captured], values: core.Values) -> None:
     """Raw libzmq with the same bytes in the same messages."""
-    run(benchmark, CHANGES, lambda: measure.libzmq_alone(captured[values]))
+    run(benchmark, CHANGES, lambda: core.libzmq_alone(captured[values]))
 
 
 @pytest.mark.parametrize("decode", ["values", "lazy"])
 @pytest.mark.parametrize("values", VALUES)
-def test_plain_python(benchmark: Any, values: measure.Values, decode: Any) -> None:
+def test_plain_python(benchmark: Any, values: core.Values, decode: Any) -> None:
     """google-cloud-spanner, pycapnp and pyzmq."""
     workload = build(2_000)
-    run(benchmark, workload.changes, lambda: measure.plain_python(workload, values, decode))
+    run(benchmark, workload.changes, lambda: core.plain_python(workload, values, decode))

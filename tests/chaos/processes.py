@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spanwire.cli.children import Child
+from spanwire.children import Child
 from spanwire.errors import SpanwireError
 
 

@@ -11,8 +11,7 @@ import zmq
 
 from spanwire import _core, bench
 from spanwire._core import Message, RecordReader
-from spanwire.bench import measure
-from spanwire.bench.peers.plain_python import PlainRelay
+from spanwire.bench import core, peers
 from spanwire.bench.workload import Workload, build
 from spanwire.errors import ConfigError
 
@@ -47,15 +46,15 @@ def test_a_message_can_hold_one_change() -> None:
 @pytest.mark.parametrize("decode", ["values", "lazy"])
 @pytest.mark.parametrize("values", ["json", "typed"])
 def test_the_plain_peer_makes_the_same_messages(
-    workload: Workload, values: measure.Values, decode: Literal["values", "lazy"]
+    workload: Workload, values: core.Values, decode: Literal["values", "lazy"]
 ) -> None:
     """It does all of the core's work: the same topics, columns, counts and changes, value by value."""
-    ours = [Message.decode(frames) for frames, _ in measure.Captured(workload, values).messages]
+    ours = [Message.decode(frames) for frames, _ in core.Captured(workload, values).messages]
     with zmq.Context() as context, context.socket(zmq.PUSH) as push, context.socket(zmq.PULL) as pull:
         pull.set(zmq.RCVTIMEO, 10_000)
         push.bind("inproc://peer")
         pull.connect("inproc://peer")
-        relay = PlainRelay(push, decode=decode, values=values)
+        relay = peers.plain_python().PlainRelay(push, decode=decode, values=values)
         relay.push(workload.messages[:3])
         relay.push(workload.messages[3:])
         relay.flush()
@@ -72,9 +71,11 @@ def test_the_plain_peer_makes_the_same_messages(
     assert len(wanted) == workload.changes
 
 
-def test_bench_core_tells_its_figures() -> None:
+def test_bench_core_tells_its_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """All that is promised is there and above zero; ratios are of figures that are there too."""
-    figures = bench.core(repeat=1, changes=2000)
+    monkeypatch.setattr(core, "_CHANGES", 8000)
+    told: list[tuple[int, int, str]] = []
+    figures = bench.as_json(bench.run(["core"], bench.Plan(1, quick=True), lambda *one: told.append(one)))
     promised = (
         "changes_per_second_json",
         "changes_per_second_typed",
@@ -84,17 +85,32 @@ def test_bench_core_tells_its_figures() -> None:
     assert all(figures[name] > 0 for name in promised)
     both = 1 / (1 / figures["changes_per_second_json"] + 1 / figures["libzmq_json"])
     assert figures["vs_libzmq_and_core"] == pytest.approx(figures["core_and_pub_json"] / both, rel=0.01)
+    [plain] = [one for one in figures["budgets"] if one["peer_name"] == "plain_python_json"]
+    assert plain["ratio"] == pytest.approx(figures["vs_plain_python"])
+    assert plain["met"] is (plain["ratio"] >= 250)
+    [unmeasured] = [one for one in figures["budgets"] if one["name"] == "dedup"]
+    assert unmeasured["met"] is None
+    assert "not part of this run" in unmeasured["why"]
+    assert [done for done, _, _ in told[1:-1]] == list(range(12))
+    json.dumps(figures)
 
 
 def test_bench_refuses_a_debug_build(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its figures would say nothing."""
     monkeypatch.setattr(_core, "_debug_build", True)
     with pytest.raises(ConfigError, match="debug build"):
-        bench.core(repeat=1)
+        bench.run(["core"], bench.Plan())
 
 
 def test_a_missing_pycapnp_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra: say how to get it."""
     monkeypatch.setitem(sys.modules, "capnp", None)
     with pytest.raises(ConfigError, match=r"pip install 'spanwire\[bench\]'"):
-        bench.core(repeat=1)
+        bench.run(["core"], bench.Plan())
+
+
+def test_peers_that_are_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wheel does not have them: say where they are."""
+    monkeypatch.setenv("SPANWIRE_PEERS", "/nowhere")
+    with pytest.raises(ConfigError, match="in a checkout of spanwire"):
+        bench.run(["core"], bench.Plan())

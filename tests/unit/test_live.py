@@ -12,7 +12,7 @@ WAIT_S = 10.0
 
 
 def test_a_pub_is_found_where_a_socket_of_another_kind_was() -> None:
-    """ZeroMQ gives such a place up for good; a relay whose ports were mixed up is followed once it is right.
+    """ZeroMQ gives such a place up for good: a relay whose ports were mixed up is followed later.
 
     Seconds are those that `look_around` is told.
     """

@@ -1,23 +1,25 @@
-"""Benches that run from an installed wheel: the core beside its peers and limits, in one run.
+"""Benches: spanwire beside its peers and its limits, in one run. What the figures mean: benches/README.md.
 
-What the figures mean and how they are made: benches/README.md.
+A part is a subject: `core`, `consumer`, `relay`, `latency`, `scale`. Each gives steps, which `run`
+takes in turn.
 """
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable
+from collections.abc import Sequence
+from typing import Any
 
 from spanwire import _core
-from spanwire.bench import measure
-from spanwire.bench.peers.plain_python import schema
-from spanwire.bench.workload import Workload, build
+from spanwire.bench import consumer, core, relay, scale
+from spanwire.bench.budgets import judge, rounded
+from spanwire.bench.figures import Report
+from spanwire.bench.plan import Part, Plan, Tell
+from spanwire.bench.plan import run as run_parts
 from spanwire.errors import ConfigError
 
-__all__ = ["Workload", "build", "check_build", "core", "measure"]
+__all__ = ["PARTS", "Plan", "Report", "as_json", "check_build", "judge", "run"]
 
-CHANGES = 200_000
-PASSES = 3
+PARTS: dict[str, Part] = {"core": core, "relay": relay, "consumer": consumer, "scale": scale}
 
 
 def check_build() -> None:
@@ -26,75 +28,16 @@ def check_build() -> None:
         raise ConfigError("a debug build, its figures say nothing: run make build, or install the wheel")
 
 
-def core(
-    repeat: int = 5, tell: Callable[[str], object] | None = None, changes: int = CHANGES
-) -> dict[str, float | int]:
-    """Measure everything `repeat` times in turn; medians by name, and the least and most of each.
-
-    In one run and one after the other in each repetition, so that what else the machine does falls on
-    all of them. Changes per second by the wall clock, of the quickest of three passes each time; `vs_…`
-    are ratios of medians.
-    """
+def run(parts: Sequence[str], plan: Plan, tell: Tell = lambda done, total, what: None) -> Report:
+    """Measure parts by name, in turn."""
     check_build()
-    schema()
-    say = tell or (lambda _: None)
-    say("building the workload")
-    full = build(changes)
-    small = build(changes // 10, message_bytes=0, changes_per_record=1)
-    # The peer in plain Python is some hundred times slower: a part of the same messages is enough.
-    part = build(max(changes // 50, 20))
-    captured = {values: measure.Captured(full, values) for values in _VALUES}
-
-    measurements: dict[str, Callable[[], float]] = {
-        "changes_per_second_json": lambda: measure.core_alone(full, "json", PASSES),
-        "changes_per_second_typed": lambda: measure.core_alone(full, "typed", PASSES),
-        "one_change_a_message_json": lambda: measure.core_alone(small, "json", PASSES),
-        "one_change_a_message_typed": lambda: measure.core_alone(small, "typed", PASSES),
-        "core_and_pub_json": lambda: measure.core_and_pub(full, "json", PASSES),
-        "core_and_pub_typed": lambda: measure.core_and_pub(full, "typed", PASSES),
-        "libzmq_json": lambda: measure.libzmq_alone(captured["json"], PASSES),
-        "libzmq_typed": lambda: measure.libzmq_alone(captured["typed"], PASSES),
-        "plain_python_json": lambda: measure.plain_python(part, "json", "values", PASSES),
-        "plain_python_typed": lambda: measure.plain_python(part, "typed", "values", PASSES),
-        "plain_python_lazy_json": lambda: measure.plain_python(part, "json", "lazy", PASSES),
-        "plain_python_lazy_typed": lambda: measure.plain_python(part, "typed", "lazy", PASSES),
-    }
-    taken: dict[str, list[float]] = {name: [] for name in measurements}
-    for number in range(repeat):
-        for name, measurement in measurements.items():
-            say(f"{number + 1} of {repeat}: {name}")
-            taken[name].append(measurement())
-    medians = {name: statistics.median(figures) for name, figures in taken.items()}
-    return {
-        "changes_per_second_json": round(medians["changes_per_second_json"]),
-        "changes_per_second_typed": round(medians["changes_per_second_typed"]),
-        **{name: round(ratio, 3) for name, ratio in _ratios(medians).items()},
-        **{name: round(figure) for name, figure in medians.items() if not name.startswith("changes_")},
-        **_spread(taken),
-        "repetitions": repeat,
-        "bytes_per_change": round(full.size / full.changes),
-        "changes": full.changes,
-    }
+    return run_parts([PARTS[name] for name in parts], plan, tell)
 
 
-_VALUES: tuple[measure.Values, ...] = ("json", "typed")
-
-
-def _ratios(medians: dict[str, float]) -> dict[str, float]:
-    ratios: dict[str, float] = {}
-    for values in _VALUES:
-        core_alone, plain = medians[f"changes_per_second_{values}"], f"plain_python{{}}_{values}"
-        suffix = "" if values == "json" else "_typed"
-        ratios[f"vs_plain_python{suffix}"] = core_alone / medians[plain.format("")]
-        ratios[f"vs_plain_python_lazy{suffix}"] = core_alone / medians[plain.format("_lazy")]
-        both = 1 / (1 / core_alone + 1 / medians[f"libzmq_{values}"])
-        ratios[f"vs_libzmq_and_core{suffix}"] = medians[f"core_and_pub_{values}"] / both
-    return ratios
-
-
-def _spread(taken: dict[str, list[float]]) -> dict[str, int]:
-    spread: dict[str, int] = {}
-    for name, figures in taken.items():
-        spread[f"{name}_least"] = round(min(figures))
-        spread[f"{name}_most"] = round(max(figures))
-    return spread
+def as_json(report: Report) -> dict[str, Any]:
+    """A run as plain values: budgets first, then each figure's median, least and most by name."""
+    figures: dict[str, Any] = {}
+    for name, figure in report.figures.items():
+        figures[name] = rounded(figure.median)
+        figures[f"{name}_least"], figures[f"{name}_most"] = rounded(figure.least), rounded(figure.most)
+    return {"budgets": judge(report), **figures, "absent": report.absent}

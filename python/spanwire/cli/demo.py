@@ -16,7 +16,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from spanwire.cli.children import Child
+from spanwire.children import Child
 from spanwire.cli.options import Json, print_json, stopped_by_signals
 from spanwire.errors import SpanwireError
 from spanwire.history import Comparison, compare

@@ -8,7 +8,8 @@ a transaction of its own, and no ground truth is kept.
 
 Record i, from 1, of a partition has the timestamp S + i microseconds, where S is the start of the
 initial query that named the partition, and its transaction id follows from partition and i. So a range
-read again holds the same records. Partitions do not end, and messages carry no resume tokens.
+read again holds the same records. Partitions do not end. Every message carries a resume token: official
+clients hand nothing on before one comes.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ _TIME = 978_307_200_123_456_000
 _TIME_TEXT = b"2001-01-01T00:00:00.123456Z"
 _TRANSACTION = "0000000000000000001="
 _TOKEN = "ready-made"  # noqa: S105
+_RESUME_TOKEN = 4  # PartialResultSet's field
 
 
 class ReadyMadeReader:
@@ -66,7 +68,10 @@ class ReadyMadeReader:
         self._commits = commits
         self._config = config
         self._template = _Template.of(ready, encoder)
+        self._changes = ready.changes
         self._released = threading.Event()
+        self._held = 0
+        self._lock = threading.Lock()
         if not ready.hold:
             self._released.set()
         self.closed = False
@@ -76,27 +81,41 @@ class ReadyMadeReader:
         """Size of each full message."""
         return self._template.size
 
+    @property
+    def held(self) -> int:
+        """How many queries stand where their messages are held back."""
+        return self._held
+
+    def hold(self, changes: int) -> None:
+        """Hold the messages of queries that come from now on back, so many changes in each partition."""
+        self._changes, self._released = changes, threading.Event()
+
     def release(self) -> None:
         """Let the messages go."""
         self._released.set()
 
-    def read(self, query: ChangeQuery, _resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
         """The query's messages: after them heartbeats, until the requested end or the client goes."""
         check(query, self._config, self._commits.created, self._commits.now())
         if query.token is None:
             yield self._initial(query.start)
             return
         number, base = _parsed(query.token)
-        yield protobuf.message((), metadata=self._encoder.metadata)
-        if not self._released.is_set():
-            yield from self._beat(query, active, until=self._released)
-        first = max(1, -(-(query.start - base) // MICROSECOND))
-        last = self._ready.changes // self._ready.changes_per_record if self._ready.changes else None
+        first = _resumed(resume) if resume else max(1, -(-(query.start - base) // MICROSECOND))
+        yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
+        changes, released = self._changes, self._released
+        if not released.is_set():
+            self._stand(1)
+            try:
+                yield from self._beat(query, active, first, until=released)
+            finally:
+                self._stand(-1)
+        last = changes // self._ready.changes_per_record if changes else None
         if query.end is not None:
             bound = (query.end - base) // MICROSECOND
             last = bound if last is None else min(bound, last)
         yield from self._template.messages(number, base, first, last)
-        yield from self._beat(query, active, until=None)
+        yield from self._beat(query, active, max(first, (last or 0) + 1), until=None)
 
     def _initial(self, start: int) -> bytes:
         rows = [
@@ -109,8 +128,12 @@ class ReadyMadeReader:
         ]
         return protobuf.message(rows, metadata=self._encoder.metadata)
 
+    def _stand(self, more: int) -> None:
+        with self._lock:
+            self._held += more
+
     def _beat(
-        self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None
+        self, query: ChangeQuery, active: Callable[[], bool], following: int, until: threading.Event | None
     ) -> Iterator[bytes]:
         while active() and not (until is not None and until.is_set()):
             if self.closed:
@@ -120,7 +143,8 @@ class ReadyMadeReader:
             at = now if query.end is None else min(now, query.end)
             # Held back, nothing may be promised beyond the start: the records are still to come.
             at = query.start if until is not None else at
-            yield protobuf.message([protobuf.framed(self._encoder.heartbeat(at))])
+            beat = protobuf.framed(self._encoder.heartbeat(at))
+            yield protobuf.message([beat], token=_token(following))
             if done:
                 return
             self._sleep(query, active, until)
@@ -144,6 +168,17 @@ def _parsed(token: str) -> tuple[int, int]:
     raise invalid("Specified partition_token is invalid, as it does not belong to the Change Stream.")
 
 
+def _token(following: int) -> bytes:
+    """The resume token of a message: the number of the record that follows on it. Always as long."""
+    return b"%016d" % following
+
+
+def _resumed(token: bytes) -> int:
+    if not token.isdigit():
+        raise invalid("The resume_token does not belong to this query.")
+    return int(token)
+
+
 @dataclass(frozen=True, slots=True)
 class _Template:
     """A message cut where timestamps and transaction ids stand: `parts` lie around them, in turn."""
@@ -153,7 +188,7 @@ class _Template:
 
     @property
     def size(self) -> int:
-        """Bytes of the message."""
+        """Bytes of the message, without its resume token."""
         return sum(map(len, self.parts)) + self.records * (len(_TIME_TEXT) + len(_TRANSACTION))
 
     @classmethod
@@ -177,7 +212,7 @@ class _Template:
 
     def messages(self, partition: int, base: int, first: int, last: int | None) -> Iterator[bytes]:
         """Messages of the records from `first` to `last` (None: for ever)."""
-        whole = len(self.parts) * 2 - 1
+        whole = len(self.parts) * 2
         filled: list[bytes] = [b""] * whole
         filled[0::2] = self.parts
         seconds = _Seconds()
@@ -190,12 +225,13 @@ class _Template:
                 filled[place] = seconds.text(base + number * MICROSECOND)
                 filled[place + 2] = b"%s%016d=" % (prefix, number)
                 place += 4
+            index += count
+            filled[-1] = protobuf.field(_RESUME_TOKEN, _token(index))
             if count == self.records:
                 yield b"".join(filled)
             else:
                 # The parts after the last record's: its end without the next one's beginning.
-                yield b"".join([*filled[: place - 1], self.parts[-1]])
-            index += count
+                yield b"".join([*filled[: place - 1], self.parts[-1], filled[-1]])
 
 
 class _Seconds:

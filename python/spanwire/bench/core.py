@@ -1,19 +1,25 @@
-"""One measurement each: changes per second by the wall clock, of the quickest of some passes.
+"""The core alone, and with PUB to a subscriber, beside plain Python and raw libzmq over the same bytes.
 
-The quickest, because whatever else a machine does can only slow a pass down. The same for all.
+Changes per second by the wall clock, of the quickest of some passes: whatever else a machine does can only
+slow a pass down. The same for all.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Literal
 
 import zmq
 
 from spanwire._core import Message, Output, Partition, Pipeline, Timestamp
-from spanwire.bench.peers.plain_python import PlainRelay
+from spanwire.bench import peers
+from spanwire.bench.figures import Figure, Report
+from spanwire.bench.plan import Plan, Step
 from spanwire.bench.receiver import WINDOW, Receiver
-from spanwire.bench.workload import START, Workload
+from spanwire.bench.workload import START, Workload, build
 
 Values = Literal["json", "typed"]
 
@@ -22,6 +28,55 @@ _TICK = b"d/s/_tick/"
 # The window bounds what is under way: no other bound may drop anything.
 _UNBOUNDED = {"high_water_mark": 1_000_000, "linger_ms": 0}
 _PATIENCE_S = 60.0
+_VALUES: tuple[Values, ...] = ("json", "typed")
+_CHANGES = 200_000
+_PASSES = 3
+
+
+def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
+    """The measurements, from one workload that lies in memory."""
+    changes = _CHANGES // 4 if plan.quick else _CHANGES
+    passes = 2 if plan.quick else _PASSES
+    peers.plain_python()  # where it is missing, that is said before anything is measured
+    full = build(changes)
+    small = build(changes // 10, message_bytes=0, changes_per_record=1)
+    # The peer in plain Python is some hundred times slower: a part of the same messages is enough.
+    part = build(max(changes // 50, 4000))
+    found = []
+    for values in _VALUES:
+        captured = Captured(full, values)
+        measurements: dict[str, Callable[[], float]] = {
+            "changes_per_second": partial(core_alone, full, values, passes),
+            "one_change_a_message": partial(core_alone, small, values, passes),
+            "core_and_pub": partial(core_and_pub, full, values, passes),
+            "libzmq": partial(libzmq_alone, captured, passes),
+            "plain_python": partial(plain_python, part, values, "values", passes),
+            "plain_python_lazy": partial(plain_python, part, values, "lazy", passes),
+        }
+        found += [
+            Step(f"core: {name}, {values}", partial(_take, f"{name}_{values}", measurement))
+            for name, measurement in measurements.items()
+        ]
+    return found
+
+
+def _take(name: str, measurement: Callable[[], float], report: Report) -> None:
+    report.take(name, "changes/s", measurement())
+
+
+def conclude(report: Report) -> None:
+    """The ratios."""
+    for values in _VALUES:
+        core, suffix = f"changes_per_second_{values}", "" if values == "json" else "_typed"
+        libzmq = report.figures[f"libzmq_{values}"].taken
+        turns = [1 / (1 / a + 1 / b) for a, b in zip(report.figures[core].taken, libzmq, strict=True)]
+        report.figures[f"taking_turns_{values}"] = Figure("changes/s", turns)
+        for name, figure, peer in (
+            ("vs_plain_python", core, f"plain_python_{values}"),
+            ("vs_plain_python_lazy", core, f"plain_python_lazy_{values}"),
+            ("vs_libzmq_and_core", f"core_and_pub_{values}", f"taking_turns_{values}"),
+        ):
+            report.figures[f"{name}{suffix}"] = report.ratio(figure, peer)
 
 
 def core_alone(workload: Workload, values: Values, passes: int = 1) -> float:
@@ -97,18 +152,24 @@ class Captured:
                     left -= message.count
 
 
-def libzmq_alone(captured: Captured, passes: int = 1) -> float:
+def libzmq_alone(captured: Captured, passes: int = 1, *, curve: bool = False) -> float:
     """Raw libzmq by pyzmq: the same bytes in the same messages to the same subscriber.
 
-    As pyzmq does it best: bodies without a copy, the small frames copied, which is cheaper.
+    As pyzmq does it best: bodies without a copy, the small frames copied, which is cheaper. `curve`:
+    encrypted.
     """
     context = zmq.Context()
     try:
         socket = context.socket(zmq.PUB)
         socket.set(zmq.SNDHWM, 0)
         socket.set(zmq.LINGER, 0)
+        keys = None
+        if curve:
+            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
+            socket.curve_server = True
+            keys = (socket.curve_publickey, *zmq.curve_keypair())
         port = socket.bind_to_random_port("tcp://127.0.0.1")
-        with Receiver(f"tcp://127.0.0.1:{port}") as receiver:
+        with Receiver(f"tcp://127.0.0.1:{port}", curve=keys) as receiver:
             receiver.wait_ready(lambda: socket.send_multipart([_TICK, b"", b"", b""]))
             sent, seconds = 0, []
             for _ in range(passes):
@@ -131,12 +192,13 @@ def plain_python(
     workload: Workload, values: Values, decode: Literal["values", "lazy"], passes: int = 1
 ) -> float:
     """The peer in plain Python, from the same bytes to a PUB socket that nobody is subscribed to."""
+    make = peers.plain_python().PlainRelay
     batches = workload.batches()
     seconds = []
     with zmq.Context() as context, context.socket(zmq.PUB) as socket:
         socket.bind(_ANY)
         for _ in range(passes):
-            relay = PlainRelay(socket, decode=decode, values=values)
+            relay = make(socket, decode=decode, values=values)
             began = time.perf_counter()
             for batch in batches:
                 relay.push(batch)

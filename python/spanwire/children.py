@@ -22,20 +22,28 @@ _GRACE_S = 10.0
 
 
 class Child:
-    """A Python process of ours: commands as JSON lines to its stdin, answers from its stdout.
+    """A process of ours: commands as JSON lines to its stdin, answers from its stdout.
+
+    `arguments` are for our own interpreter, or with `program=True` a whole command.
 
     Its stderr goes to a file, whose end is shown when it dies. A context manager: gone on exit.
     """
 
     def __init__(
-        self, name: str, arguments: Sequence[str], log: Path, environment: Mapping[str, str] | None = None
+        self,
+        name: str,
+        arguments: Sequence[str],
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        program: bool = False,
     ) -> None:
         self.name = name
         self._log = log
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         with log.open("wb") as stderr:
-            self._process = subprocess.Popen(  # noqa: S603 our own interpreter, our own arguments
-                [sys.executable, *arguments],
+            self._process = subprocess.Popen(  # noqa: S603 our own programs, our own arguments
+                arguments if program else [sys.executable, *arguments],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=stderr,

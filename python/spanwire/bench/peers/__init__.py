@@ -1,1 +1,0 @@
-"""What spanwire is measured against."""
