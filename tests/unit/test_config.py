@@ -417,6 +417,17 @@ def test_a_key_file_is_there_and_long_enough(tmp_path: Path) -> None:
         assert "hunter2" not in str(caught.value)
 
 
+def test_a_name_or_a_value_never_breaks_the_line(tmp_path: Path) -> None:
+    """What a line break or a terminal's control character is in is still told in one line each."""
+    text = MINIMAL.replace('"p"', r'"p\nq"') + '"a\\nb" = 1\nmod_types = ["\\r", "\\u001b"]\n'
+    assert [line.split("; ")[0] for line in problems(tmp_path, text)] == [
+        r'source.project: must be a plain id such as "my-database" without slashes, is "p\nq"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\r"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\x1b"',
+        r"output[0].a\nb: unknown setting",
+    ]
+
+
 def test_a_value_is_never_printed_at_length() -> None:
     """Whatever was pasted into a setting, the error stays a line."""
     with pytest.raises(ConfigError) as caught:
