@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spanwire import _core
-from spanwire.bench import core
+from spanwire.bench import core, latency
 from spanwire.bench.budgets import judge, rounded
 from spanwire.bench.figures import Report
 from spanwire.bench.plan import Part, Plan, Tell
@@ -18,7 +18,7 @@ from spanwire.errors import ConfigError
 
 __all__ = ["PARTS", "Plan", "Report", "as_json", "check_build", "judge", "run"]
 
-PARTS: dict[str, Part] = {"core": core}
+PARTS: dict[str, Part] = {"core": core, "latency": latency}
 
 
 def check_build() -> None:
