@@ -7,6 +7,7 @@ of it. A figure counts only if every change arrived just once, by number.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -254,7 +255,7 @@ _GUESSES = {
 
 def _share(case: Case) -> float:
     """What a case may reach of the base's rate, roughly."""
-    return min(1.0, BASE.change_bytes / case.change_bytes) / case.subscribers**0.5
+    return min(1.0, BASE.change_bytes / case.change_bytes) / math.sqrt(case.subscribers)
 
 
 def changes_for(case: Case, wanted: float) -> int:
