@@ -156,14 +156,16 @@ def test_no_mistake_hides_another(chosen: set[int]) -> None:
     assert Counter(line.split(": ")[0] for line in caught.value.problems) == +expected
 
 
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
 @given(st.data())
 def test_whatever_is_written_is_taken_or_refused_in_lines(data: st.DataObject) -> None:
     """Values of any type in any place of the file: never another error than ConfigError."""
-    anything = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-        max_leaves=5,
-    )
     settings = tomllib.loads(MINIMAL + '[[output.table]]\nname = "t"\n[store]\n[security]\n[status]\n')
     sections = [settings, *(settings[name] for name in ("source", "store", "security", "status"))]
     sections += [settings["output"][0], settings["output"][0]["table"][0]]
@@ -172,7 +174,7 @@ def test_whatever_is_written_is_taken_or_refused_in_lines(data: st.DataObject) -
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(sections) - 1))
         name = data.draw(st.sampled_from([*models[place].model_fields, "other"]))
-        sections[place][name] = data.draw(anything)
+        sections[place][name] = data.draw(_ANYTHING)
     try:
         parse(settings)
     except ConfigError as error:
