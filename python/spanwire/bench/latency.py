@@ -21,7 +21,9 @@ from spanwire.children import Child
 
 RATES = (1_000, 10_000, 100_000)
 """Changes a second. Budgets are about the first."""
-PARTITIONS = 4
+PARTITIONS = 2
+_RECORDS = 20_000
+"""Records a second at the most: at a higher rate a record has several changes."""
 _WARM_S = 1.0
 _SECONDS, _QUICK_SECONDS = 4.0, 2.0
 _KEPT = 0.95
@@ -111,7 +113,7 @@ class Load:
             folder.mkdir()
             options = {
                 "--changes": 0,
-                "--changes-per-record": 1,
+                "--changes-per-record": max(1, self.rate // _RECORDS),
                 "--rate": self.rate,
                 "--partitions": PARTITIONS,
             }
