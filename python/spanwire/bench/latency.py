@@ -102,7 +102,7 @@ class Load:
             # Started before the relay: it imports meanwhile, and waits to be told where that is.
             program = ["-m", "spanwire.bench.listener"]
             listener = stack.enter_context(Child("listener", program, folder / "listener.log"))
-            relay = running.spanwire(stack, folder, served, running.PUB.format(values="typed"))
+            relay = running.spanwire(stack, folder, served, running.PUB.format(values="typed"), tick_ms=1000)
             listener.tell(asdict(Wanted(relay.endpoint, PARTITIONS, _WARM_S, self.seconds)))
             return Heard(**listener.expect(_ANSWER_S + self.seconds))
 

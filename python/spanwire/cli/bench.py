@@ -49,6 +49,24 @@ def latency(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json
     _measure(["latency"], repeat, quick, plot, as_json)
 
 
+@bench.command()
+def relay(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """Whole relays end to end, beside plain Python, Go and a bare gRPC read; and what changes their speed."""
+    _measure(["relay"], repeat, quick, plot, as_json)
+
+
+@bench.command()
+def consumer(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """The consumer library, from a socket to changes in Python, beside json.loads."""
+    _measure(["consumer"], repeat, quick, plot, as_json)
+
+
+@bench.command()
+def scale(quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """How cost grows: partitions, subscribers, threads, a long backlog; memory under load, and while idle."""
+    _measure(["scale"], 1, quick, plot, as_json)
+
+
 def _measure(parts: list[str], repeat: int, quick: bool, plot: Path | None, as_json: bool) -> None:
     # Brings in the peers, which nothing else needs.
     from rich.console import Console

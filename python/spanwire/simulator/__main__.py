@@ -12,7 +12,10 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
       null: what --history names is complete so far
   {"struck": null}                        -> {"struck": [["unavailable", 0, 1, 3], …]}    faults so far:
       kind, partition's number, its query's and that one's message's
-  {"release": null}                       -> {"released": true}    ready-made messages go out (--hold)
+  {"hold": 50000}                         -> {"held": 0}    ready-made messages of queries to come wait;
+      so many changes in each partition
+  {"held": null}                          -> {"held": 4}    queries whose messages wait by now
+  {"release": null}                       -> {"released": true}    they go out
 
 Ends at end of file or {"stop": null} on stdin, SIGTERM or SIGINT. Logs go to stderr.
 """
@@ -196,6 +199,11 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
             simulator.move(Move(source, destination, 0.5))
         case "struck":
             return {"struck": [list(astuple(strike)) for strike in simulator.struck]}
+        case "hold":
+            simulator.hold(int(value))
+            return {"held": simulator.held}
+        case "held":
+            return {"held": simulator.held}
         case "release":
             simulator.release()
             return {"released": True}

@@ -8,7 +8,8 @@ a transaction of its own, and no ground truth is kept.
 
 Record i, from 1, of a partition has the timestamp S + i microseconds, where S is the start of the
 initial query that named the partition, and its transaction id follows from partition and i. So a range
-read again holds the same records. Partitions do not end, and messages carry no resume tokens.
+read again holds the same records. Partitions do not end. Every message carries a resume token: official
+clients hand nothing on before one comes.
 
 With a `rate` the timestamps are those of a schedule (`schedule.py`) that begins at S, and a record goes out
 when its timestamp has come, whatever became of those before it: an open loop. What holds up the server,
@@ -60,6 +61,7 @@ _TIME = 978_307_200_123_456_000
 _TIME_TEXT = b"2001-01-01T00:00:00.123456Z"
 _TRANSACTION = "0000000000000000001="
 _TOKEN = "ready-made"  # noqa: S105
+_RESUME_TOKEN = 4  # PartialResultSet's field
 
 _NANOS = 1_000_000_000
 _ENDLESS = 1 << 60
@@ -84,7 +86,10 @@ class ReadyMadeReader:
         self._commits = commits
         self._config = config
         self._template = _Template.of(ready, encoder)
+        self._changes = ready.changes
         self._released = threading.Event()
+        self._held = 0
+        self._lock = threading.Lock()
         if not ready.hold:
             self._released.set()
         self.closed = False
@@ -94,43 +99,53 @@ class ReadyMadeReader:
         """Size of each full message."""
         return self._template.size
 
+    @property
+    def held(self) -> int:
+        """How many queries stand where their messages are held back."""
+        return self._held
+
+    def hold(self, changes: int) -> None:
+        """Hold the messages of queries that come from now on back, so many changes in each partition."""
+        self._changes, self._released = changes, threading.Event()
+
     def release(self) -> None:
         """Let the messages go."""
         self._released.set()
 
-    def read(self, query: ChangeQuery, _resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
         """The query's messages: after them heartbeats, until the requested end or the client goes."""
         check(query, self._config, self._commits.created, self._commits.now())
         if query.token is None:
             yield self._initial(query.start)
             return
         number, base = _parsed(query.token)
-        yield protobuf.message((), metadata=self._encoder.metadata)
-        if not self._released.is_set():
-            yield from self._beat(query, active, until=self._released)
         schedule = self._schedule(number, base)
-        records = self._wanted(query, schedule)
+        first = _resumed(resume) if resume else schedule.last_until(query.start - 1) + 1
+        yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
+        changes, released = self._changes, self._released
+        if not released.is_set():
+            self._stand(1)
+            try:
+                yield from self._beat(query, active, first, until=released)
+            finally:
+                self._stand(-1)
+        last = changes // self._ready.changes_per_record if changes else _ENDLESS
+        if query.end is not None:
+            last = min(last, schedule.last_until(query.end))
+        records = range(first, max(first, last + 1))
         write = self._template.writer(number, schedule)
         if self._ready.rate:
             yield from self._paced(query, active, schedule, records, write)
         else:
             most = self._template.records
-            for first in records[::most]:
-                yield write(first, min(most, records.stop - first))
-        yield from self._beat(query, active, until=None)
+            for first_of_message in records[::most]:
+                yield write(first_of_message, min(most, records.stop - first_of_message))
+        yield from self._beat(query, active, records.stop, until=None)
 
     def _schedule(self, partition: int, base: int) -> Schedule:
         if not self._ready.rate:
             return Schedule(base)
         return Schedule(base, self._ready.step, self._config.partitions, partition)
-
-    def _wanted(self, query: ChangeQuery, schedule: Schedule) -> range:
-        """The records that a query asks for."""
-        changes = self._ready.changes
-        last = changes // self._ready.changes_per_record if changes else _ENDLESS
-        if query.end is not None:
-            last = min(last, schedule.last_until(query.end))
-        return range(schedule.last_until(query.start - 1) + 1, last + 1)
 
     def _paced(
         self,
@@ -162,7 +177,8 @@ class ReadyMadeReader:
             time.sleep(min(left / _NANOS, _GLANCE_S))
             if time.monotonic() - heard >= query.heartbeat / 1000:
                 at = min(self._commits.now(), schedule.at(records[0]) - MICROSECOND)
-                yield protobuf.message([protobuf.framed(self._encoder.heartbeat(at))])
+                beat = protobuf.framed(self._encoder.heartbeat(at))
+                yield protobuf.message([beat], token=_token(records[0]))
                 heard = time.monotonic()
 
     def _initial(self, start: int) -> bytes:
@@ -176,8 +192,12 @@ class ReadyMadeReader:
         ]
         return protobuf.message(rows, metadata=self._encoder.metadata)
 
+    def _stand(self, more: int) -> None:
+        with self._lock:
+            self._held += more
+
     def _beat(
-        self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None
+        self, query: ChangeQuery, active: Callable[[], bool], following: int, until: threading.Event | None
     ) -> Iterator[bytes]:
         while active() and not (until is not None and until.is_set()):
             if self.closed:
@@ -187,7 +207,8 @@ class ReadyMadeReader:
             at = now if query.end is None else min(now, query.end)
             # Held back, nothing may be promised beyond the start: the records are still to come.
             at = query.start if until is not None else at
-            yield protobuf.message([protobuf.framed(self._encoder.heartbeat(at))])
+            beat = protobuf.framed(self._encoder.heartbeat(at))
+            yield protobuf.message([beat], token=_token(following))
             if done:
                 return
             self._sleep(query, active, until)
@@ -214,6 +235,17 @@ def _parsed(token: str) -> tuple[int, int]:
     raise invalid("Specified partition_token is invalid, as it does not belong to the Change Stream.")
 
 
+def _token(following: int) -> bytes:
+    """The resume token of a message: the number of the record that follows on it. Always as long."""
+    return b"%016d" % following
+
+
+def _resumed(token: bytes) -> int:
+    if not token.isdigit():
+        raise invalid("The resume_token does not belong to this query.")
+    return int(token)
+
+
 @dataclass(frozen=True, slots=True)
 class _Template:
     """A message cut where timestamps and transaction ids stand: `parts` lie around them, in turn."""
@@ -223,7 +255,7 @@ class _Template:
 
     @property
     def size(self) -> int:
-        """Bytes of the message."""
+        """Bytes of the message, without its resume token."""
         return sum(map(len, self.parts)) + self.records * (len(_TIME_TEXT) + len(_TRANSACTION))
 
     @classmethod
@@ -247,7 +279,7 @@ class _Template:
 
     def writer(self, partition: int, schedule: Schedule) -> _Write:
         """What makes messages, of as many records as the template has at the most."""
-        whole = len(self.parts) * 2 - 1
+        whole = len(self.parts) * 2
         filled: list[bytes] = [b""] * whole
         filled[0::2] = self.parts
         text = _Seconds().text
@@ -260,10 +292,11 @@ class _Template:
                 filled[place] = text(at(number))
                 filled[place + 2] = b"%s%016d=" % (prefix, number)
                 place += 4
+            filled[-1] = protobuf.field(_RESUME_TOKEN, _token(first + count))
             if count == self.records:
                 return b"".join(filled)
             # The parts after the last record's: its end without the next one's beginning.
-            return b"".join([*filled[: place - 1], self.parts[-1]])
+            return b"".join([*filled[: place - 1], self.parts[-1], filled[-1]])
 
         return write
 
