@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spanwire.bench import histograms, latency
@@ -85,6 +85,7 @@ def test_the_listener_goes_on_until_every_partition_is_past_the_end() -> None:
         heard(given_in_turn(), wanted)
 
 
+@settings(max_examples=20)  # a histogram in plain Python takes its time
 @given(st.lists(st.integers(0, 10**10), min_size=1))
 def test_histograms_are_as_exact_as_they_say(times: list[int]) -> None:
     """Three digits of microseconds, also after they went from process to process as text."""

@@ -162,7 +162,7 @@ def test_partitions_take_turns_at_the_rate() -> None:
     assert 0.996e9 < found[-1] - found[0] < 1e9
 
 
-@pytest.mark.parametrize("rate", [1000.0, 100_000.0])
+@pytest.mark.parametrize("rate", [1000.0, 30_000.0])
 def test_a_rate_sends_all_that_is_due_and_nothing_early(dialect: Dialect, rate: float) -> None:
     """By the query's end all of the schedule has come, each record once and not before its timestamp."""
     ready = ReadyMade(rate=rate, changes_per_record=1)

@@ -21,7 +21,9 @@ from spanwire.children import Child
 
 RATES = (1_000, 10_000, 100_000)
 """Changes a second. Budgets are about the first."""
-PARTITIONS = 4
+PARTITIONS = 2
+_RECORDS = 20_000
+"""Records a second at the most: at a higher rate a record has several changes."""
 _WARM_S = 1.0
 _SECONDS, _QUICK_SECONDS = 4.0, 2.0
 _KEPT = 0.95
@@ -100,7 +102,7 @@ class Load:
             # Started before the relay: it imports meanwhile, and waits to be told where that is.
             program = ["-m", "spanwire.bench.listener"]
             listener = stack.enter_context(Child("listener", program, folder / "listener.log"))
-            relay = running.spanwire(stack, folder, served, running.PUB.format(values="typed"))
+            relay = running.spanwire(stack, folder, served, running.PUB.format(values="typed"), tick_ms=1000)
             listener.tell(asdict(Wanted(relay.endpoint, PARTITIONS, _WARM_S, self.seconds)))
             return Heard(**listener.expect(_ANSWER_S + self.seconds))
 
@@ -111,7 +113,7 @@ class Load:
             folder.mkdir()
             options = {
                 "--changes": 0,
-                "--changes-per-record": 1,
+                "--changes-per-record": max(1, self.rate // _RECORDS),
                 "--rate": self.rate,
                 "--partitions": PARTITIONS,
             }

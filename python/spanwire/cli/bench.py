@@ -44,6 +44,12 @@ def core(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: J
 
 
 @bench.command()
+def latency(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """How long a change is on its way, stage by stage, at 1,000, 10,000 and 100,000 changes/s."""
+    _measure(["latency"], repeat, quick, plot, as_json)
+
+
+@bench.command()
 def relay(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
     """Whole relays end to end, beside plain Python, Go and a bare gRPC read; and what changes their speed."""
     _measure(["relay"], repeat, quick, plot, as_json)
@@ -59,12 +65,6 @@ def consumer(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_jso
 def scale(quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
     """How cost grows: partitions, subscribers, threads, a long backlog; memory under load, and while idle."""
     _measure(["scale"], 1, quick, plot, as_json)
-
-
-@bench.command()
-def latency(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
-    """How long a change is on its way, stage by stage, at 1,000, 10,000 and 100,000 changes/s."""
-    _measure(["latency"], repeat, quick, plot, as_json)
 
 
 def _measure(parts: list[str], repeat: int, quick: bool, plot: Path | None, as_json: bool) -> None:

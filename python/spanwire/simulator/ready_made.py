@@ -120,38 +120,32 @@ class ReadyMadeReader:
             return
         number, base = _parsed(query.token)
         schedule = self._schedule(number, base)
-        records = self._wanted(query, schedule)
-        if resume:
-            records = records[max(0, _resumed(resume) - records.start) :]
-        yield protobuf.message((), metadata=self._encoder.metadata, token=_token(records.start))
-        released = self._released
+        first = _resumed(resume) if resume else schedule.last_until(query.start - 1) + 1
+        yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
+        changes, released = self._changes, self._released
         if not released.is_set():
             self._stand(1)
             try:
-                yield from self._beat(query, active, records.start, until=released)
+                yield from self._beat(query, active, first, until=released)
             finally:
                 self._stand(-1)
+        last = changes // self._ready.changes_per_record if changes else _ENDLESS
+        if query.end is not None:
+            last = min(last, schedule.last_until(query.end))
+        records = range(first, max(first, last + 1))
         write = self._template.writer(number, schedule)
         if self._ready.rate:
             yield from self._paced(query, active, schedule, records, write)
         else:
             most = self._template.records
-            for first in records[::most]:
-                yield write(first, min(most, records.stop - first))
+            for first_of_message in records[::most]:
+                yield write(first_of_message, min(most, records.stop - first_of_message))
         yield from self._beat(query, active, records.stop, until=None)
 
     def _schedule(self, partition: int, base: int) -> Schedule:
         if not self._ready.rate:
             return Schedule(base)
         return Schedule(base, self._ready.step, self._config.partitions, partition)
-
-    def _wanted(self, query: ChangeQuery, schedule: Schedule) -> range:
-        """The records that a query asks for."""
-        changes = self._changes
-        last = changes // self._ready.changes_per_record if changes else _ENDLESS
-        if query.end is not None:
-            last = min(last, schedule.last_until(query.end))
-        return range(schedule.last_until(query.start - 1) + 1, last + 1)
 
     def _paced(
         self,
@@ -184,7 +178,7 @@ class ReadyMadeReader:
             if time.monotonic() - heard >= query.heartbeat / 1000:
                 at = min(self._commits.now(), schedule.at(records[0]) - MICROSECOND)
                 beat = protobuf.framed(self._encoder.heartbeat(at))
-                yield protobuf.message([beat], token=_token(records.start))
+                yield protobuf.message([beat], token=_token(records[0]))
                 heard = time.monotonic()
 
     def _initial(self, start: int) -> bytes:
