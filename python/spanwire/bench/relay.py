@@ -7,6 +7,7 @@ of it. A figure counts only if every change arrived just once, by number.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -75,19 +76,20 @@ Start = Callable[[ExitStack, Path, running.Served, Case], running.Running]
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     """The measurements. Relays of a case take from one simulator, one after the other."""
     bench = Bench(stack, _QUICK_SECONDS if plan.quick else _SECONDS)
-    python = partial(_peer, running.python_peer())
     found: list[Step] = []
 
     def add(name: str, measure: Callable[[], float], *, once: bool = False) -> None:
         found.append(Step(f"relay: {name}", partial(_take, name, measure), once))
 
-    go, why = _go()
-    if go is None:
-        found.append(Step("relay: Go", lambda report: report.absent.update(relay_go=why), once=True))
+    makes: dict[str, Start] = {}
+    for make, start in starts().items():
+        if isinstance(start, str):
+            found.append(Step(f"relay: {make}", partial(_say_absent, make, start), once=True))
+        else:
+            makes[make] = start
     for name, case in (("json", BASE), ("typed", replace(BASE, values="typed")), ("small", SMALL)):
-        for make, start in (("relay", ours), ("relay_python", python), ("relay_go", go)):
-            if start is not None:
-                add(f"{make}_{name}", partial(bench.relay, f"{make}_{name}", start, case))
+        for make, start in makes.items():
+            add(f"{make}_{name}", partial(bench.relay, f"{make}_{name}", start, case))
     for name, case in (("grpc_read", BASE), ("grpc_read_small", SMALL)):
         add(name, partial(bench.bare_read, name, case))
     if plan.quick:
@@ -99,10 +101,10 @@ def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     for name, curve in (("libzmq_plain_json", False), ("libzmq_curve_json", True)):
         add(name, partial(libzmq_alone, captured, 1, curve=curve), once=True)
     for name, case in AROUND.items():
-        for make, start in (("relay", ours), ("relay_go", go if name in _ALSO_GO else None)):
-            if start is not None:
+        for make in ("relay", "relay_go") if name in _ALSO_GO else ("relay",):
+            if make in makes:
                 own = f"{make}_workload_{name}"
-                add(own, partial(bench.relay, own, start, case, f"{make}_json"), once=True)
+                add(own, partial(bench.relay, own, makes[make], case, f"{make}_json"), once=True)
     return found
 
 
@@ -123,6 +125,10 @@ def conclude(report: Report) -> None:
 
 def _take(name: str, measure: Callable[[], float], report: Report) -> None:
     report.take(name, "changes/s", measure())
+
+
+def _say_absent(name: str, why: str, report: Report) -> None:
+    report.absent[name] = why
 
 
 # ------------------------------------------------------------------ relays
@@ -149,12 +155,15 @@ def _peer(
     return running.peer(stack, folder, served, program, case.values)
 
 
-def _go() -> tuple[Start | None, str]:
-    """The relay in Go, or why it is not there."""
-    try:
-        return partial(_peer, running.go_peer()), ""
-    except (ConfigError, OSError) as error:
-        return None, str(error)
+def starts() -> dict[str, Start | str]:
+    """How each make of relay is started, by the name of its figures; where it is not there, why."""
+    found: dict[str, Start | str] = {"relay": ours}
+    for name, program in (("relay_python", running.python_peer), ("relay_go", running.go_peer)):
+        try:
+            found[name] = partial(_peer, program())
+        except ConfigError as error:
+            found[name] = str(error)
+    return found
 
 
 # ------------------------------------------------------------------ measuring
@@ -254,7 +263,7 @@ _GUESSES = {
 
 def _share(case: Case) -> float:
     """What a case may reach of the base's rate, roughly."""
-    return min(1.0, BASE.change_bytes / case.change_bytes) / case.subscribers**0.5
+    return min(1.0, BASE.change_bytes / case.change_bytes) / math.sqrt(case.subscribers)
 
 
 def changes_for(case: Case, wanted: float) -> int:
