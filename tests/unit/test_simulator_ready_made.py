@@ -94,6 +94,25 @@ def test_a_range_read_again_is_the_same(dialect: Dialect) -> None:
         assert [record["data_change_record"] for record in part[:-1]] == whole[20:41]
 
 
+def test_a_read_goes_on_behind_its_resume_token(dialect: Dialect) -> None:
+    """Every message but the metadata's carries a token, and behind it come the records not yet sent."""
+    with serve(dialect, ReadyMade(changes=1000, message_bytes=20_000)) as simulator:
+        database, start = simulated(simulator), start_of(simulator)
+        time.sleep(0.01)
+        end = now()
+        [first, *_] = official(Query(database, "changes", start, end))
+        token = first["child_partitions_record"]["child_partitions"][0]["token"]
+        query = Query(database, "changes", start, end, token)
+        messages = raw(query)
+        tokens = [PartialResultSet.deserialize(message).resume_token for message in messages]
+        assert all(tokens[1:])
+        for place in (1, 7, len(messages) - 1):
+            again = raw(query, tokens[place])
+            assert _data(again) == _data(messages[:1] + messages[place + 1 :])
+        with pytest.raises(grpc.RpcError, match="resume_token does not belong"):
+            raw(query, b"made up")
+
+
 def test_held_back_until_released(dialect: Dialect) -> None:
     """With `hold` there are heartbeats only, promising nothing, until the release."""
     with serve(dialect, ReadyMade(changes=40, hold=True)) as simulator:
