@@ -11,7 +11,9 @@ import pytest
 from spanwire import bench
 from spanwire._core import RecordReader
 from spanwire.bench import relay, running
+from spanwire.bench.core import Captured, libzmq_alone
 from spanwire.bench.relay import BASE, SMALL, Bench, Case
+from spanwire.bench.workload import build
 from spanwire.errors import ConfigError
 
 pytestmark = pytest.mark.timeout(240)
@@ -103,6 +105,11 @@ def test_limits_are_over_the_same_messages() -> None:
     assert len({str(record["commit_timestamp"]) for record in found}) == 100
     assert relay.copied(sample, 2000) > 0
     assert relay.parsed(sample, 2000) > 0
+
+
+def test_encrypted_messages_arrive() -> None:
+    """The same messages go through CURVE."""
+    assert libzmq_alone(Captured(build(2000), "json"), curve=True) > 0
 
 
 def test_changes_fill_partitions_evenly_with_whole_records() -> None:

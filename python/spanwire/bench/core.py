@@ -165,9 +165,9 @@ def libzmq_alone(captured: Captured, passes: int = 1, *, curve: bool = False) ->
         socket.set(zmq.LINGER, 0)
         keys = None
         if curve:
-            socket.curve_publickey, socket.curve_secretkey = zmq.curve_keypair()
-            socket.curve_server = True
-            keys = (socket.curve_publickey, *zmq.curve_keypair())
+            public, secret = zmq.curve_keypair()
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_server = public, secret, True
+            keys = (public, *zmq.curve_keypair())
         port = socket.bind_to_random_port("tcp://127.0.0.1")
         with Receiver(f"tcp://127.0.0.1:{port}", curve=keys) as receiver:
             receiver.wait_ready(lambda: socket.send_multipart([_TICK, b"", b"", b""]))

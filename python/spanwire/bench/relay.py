@@ -136,17 +136,26 @@ def _say_absent(name: str, why: str, report: Report) -> None:
 
 def ours(stack: ExitStack, folder: Path, served: running.Served, case: Case) -> running.Running:
     """`spanwire run` with one output."""
-    output = running.PUB if case.kind == "pub" else _OTHER
-    outputs = output.format(kind=case.kind, values=case.values)
-    return running.spanwire(stack, folder, served, outputs)
+    return running.spanwire(stack, folder, served, _OUTPUTS[case.kind].format(values=case.values))
 
 
-_OTHER = """
+_OUTPUTS: dict[Kind, str] = {
+    "pub": running.PUB,
+    "push": """
 [[output]]
-kind = "{kind}"
+kind = "push"
 bind = "tcp://127.0.0.1:*"
 values = "{values}"
-"""
+""",
+    # A ring that holds it all: this is about what goes through, not about what is read again.
+    "feed": """
+[[output]]
+kind = "feed"
+bind = "tcp://127.0.0.1:*"
+values = "{values}"
+ring_bytes = 2147483648
+""",
+}
 
 
 def _peer(
