@@ -54,6 +54,24 @@ impl<'a> Fields<'a> {
     /// The next field's number and payload.
     #[inline]
     pub fn next(&mut self) -> Result<Option<(u32, Payload<'a>)>> {
+        // Nearly every field has a tag of one byte, and is a message, a text, or a small number.
+        match *self.rest {
+            [tag @ 0x08..0x80, value @ 0..0x80, ref rest @ ..] if tag & 7 == 0 => {
+                self.rest = rest;
+                Ok(Some((u32::from(tag >> 3), Payload::Varint(value.into()))))
+            }
+            [tag @ 0x08..0x80, ref body @ ..] if tag & 7 == 2 => match split_prefixed(body) {
+                Some((payload, rest)) => {
+                    self.rest = rest;
+                    Ok(Some((u32::from(tag >> 3), Payload::Bytes(payload))))
+                }
+                None => self.next_of_any(),
+            },
+            _ => self.next_of_any(),
+        }
+    }
+
+    fn next_of_any(&mut self) -> Result<Option<(u32, Payload<'a>)>> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -77,7 +95,6 @@ impl<'a> Fields<'a> {
         Ok(Some((number, payload)))
     }
 
-    #[inline]
     fn varint(&mut self) -> Result<u64> {
         match *self.rest {
             [low @ 0..0x80, ref rest @ ..] => {
@@ -350,6 +367,29 @@ mod tests {
         ) {
             let message = [&[kind], length, &rest].concat();
             prop_assert_eq!(Value::read(&message), Value::read_fields(&message));
+        }
+
+        #[test]
+        fn the_short_way_to_a_field_finds_the_same(
+            pieces in prop::collection::vec(
+                prop::sample::select(vec![
+                    &b"\x0a\x00"[..], b"\x12\x02hi", b"\x1a\x82\x00hi", b"\x08\x01", b"\x10\x81\x00", b"\x0d1234",
+                    b"\x0112345678", b"\x0b", b"\x02\x01x", b"\x00\x01", b"\x92\x01\x01x", b"\x0a\x05x", b"\x0a", b"\x08",
+                    b"\x7a\x00", b"\x78\x7f",
+                ]),
+                0..6,
+            ),
+        ) {
+            let message = pieces.concat();
+            let (mut short, mut long) = (Fields::of(&message), Fields::of(&message));
+            loop {
+                let found = short.next();
+                prop_assert_eq!(found, long.next_of_any());
+                prop_assert_eq!(short.left(), long.left());
+                if !matches!(found, Ok(Some(_))) {
+                    break;
+                }
+            }
         }
 
         #[test]
