@@ -17,7 +17,7 @@ RELAYS  ?= 1
 HISTORY ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-rust test-python simulate chaos chaos-mutants interop lint fmt bench fuzz docs wheel schema golden audit clean
+.PHONY: help build demo test test-rust test-python simulate chaos chaos-mutants interop lint fmt bench counts counts-write fuzz docs wheel schema golden audit clean
 
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
@@ -79,6 +79,12 @@ fmt: .venv/.installed ## Format everything
 bench: build ## Measure the core and its peers
 	$(BIN)/spanwire bench core
 	$(BIN)/python -m pytest -q benches
+
+counts: ## Count the core's instructions per change; fail where they are 5 % more than committed (needs valgrind)
+	$(PYTHON) benches/counts.py
+
+counts-write: ## Commit to what is counted now
+	$(PYTHON) benches/counts.py --write
 
 fuzz: ## Fuzz each decoder for FUZZ_SECONDS (needs a nightly compiler and cargo-fuzz)
 	cd rust/fuzz && for target in $$(cargo +nightly fuzz list --fuzz-dir .); do \

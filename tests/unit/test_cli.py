@@ -59,7 +59,10 @@ def test_help_names_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("run",), ("check",), ("init",), ("tail",), ("replay",), ("demo",), ("bench", "core"), ("schema",)],
+    [
+        *[("run",), ("check",), ("init",), ("tail",), ("replay",), ("demo",), ("schema",)],
+        *[("bench", "core"), ("bench", "latency")],
+    ],
 )
 def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
     """Every command explains itself and takes --json."""

@@ -156,14 +156,16 @@ def test_no_mistake_hides_another(chosen: set[int]) -> None:
     assert Counter(line.split(": ")[0] for line in caught.value.problems) == +expected
 
 
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
 @given(st.data())
 def test_whatever_is_written_is_taken_or_refused_in_lines(data: st.DataObject) -> None:
     """Values of any type in any place of the file: never another error than ConfigError."""
-    anything = st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
-        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
-        max_leaves=5,
-    )
     settings = tomllib.loads(MINIMAL + '[[output.table]]\nname = "t"\n[store]\n[security]\n[status]\n')
     sections = [settings, *(settings[name] for name in ("source", "store", "security", "status"))]
     sections += [settings["output"][0], settings["output"][0]["table"][0]]
@@ -172,7 +174,7 @@ def test_whatever_is_written_is_taken_or_refused_in_lines(data: st.DataObject) -
     for _ in range(data.draw(st.integers(1, 3))):
         place = data.draw(st.integers(0, len(sections) - 1))
         name = data.draw(st.sampled_from([*models[place].model_fields, "other"]))
-        sections[place][name] = data.draw(anything)
+        sections[place][name] = data.draw(_ANYTHING)
     try:
         parse(settings)
     except ConfigError as error:
@@ -413,6 +415,17 @@ def test_a_key_file_is_there_and_long_enough(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match=said) as caught:
             load(written(tmp_path, text)).output[0].choice()
         assert "hunter2" not in str(caught.value)
+
+
+def test_a_name_or_a_value_never_breaks_the_line(tmp_path: Path) -> None:
+    """What a line break or a terminal's control character is in is still told in one line each."""
+    text = MINIMAL.replace('"p"', r'"p\nq"') + '"a\\nb" = 1\nmod_types = ["\\r", "\\u001b"]\n'
+    assert [line.split("; ")[0] for line in problems(tmp_path, text)] == [
+        r'source.project: must be a plain id such as "my-database" without slashes, is "p\nq"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\r"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\x1b"',
+        r"output[0].a\nb: unknown setting",
+    ]
 
 
 def test_a_value_is_never_printed_at_length() -> None:

@@ -8,7 +8,7 @@ import (
 
 // array writes elements by their type; it does not fit where one of them does not.
 func (w *values) array(into envelope.Array, of kind, elements []*fastjson.Value) (bool, error) {
-	if err := setNulls(into, elements); err != nil {
+	if err := w.setNulls(into, elements); err != nil {
 		return false, err
 	}
 	n := int32(len(elements))
@@ -91,18 +91,17 @@ func each(
 }
 
 // setNulls sets bit i % 8 of byte i / 8 where element i is null; without nulls there are no bits.
-func setNulls(into envelope.Array, elements []*fastjson.Value) error {
-	var nulls []byte
+func (w *values) setNulls(into envelope.Array, elements []*fastjson.Value) error {
+	w.nulls = append(w.nulls[:0], make([]byte, (len(elements)+7)/8)...) // the compiler makes no slice of it
+	found := false
 	for i, value := range elements {
 		if value.Type() == fastjson.TypeNull {
-			if nulls == nil {
-				nulls = make([]byte, (len(elements)+7)/8)
-			}
-			nulls[i/8] |= 1 << (i % 8)
+			w.nulls[i/8] |= 1 << (i % 8)
+			found = true
 		}
 	}
-	if nulls == nil {
+	if !found {
 		return nil
 	}
-	return into.SetNulls(nulls)
+	return into.SetNulls(w.nulls)
 }

@@ -99,6 +99,9 @@ func parse() (options, string, error) {
 	if o.database == "" || o.stream == "" {
 		return o, "", errors.New("--database and --stream are needed")
 	}
+	if strings.ContainsAny(o.stream, "`\\") {
+		return o, "", fmt.Errorf("--stream is %q: not the name of a change stream", o.stream)
+	}
 	o.topics = o.database[strings.LastIndexByte(o.database, '/')+1:] + "/" + o.stream + "/"
 	return o, *address, nil
 }

@@ -53,7 +53,8 @@ func (p *partition) read(ctx context.Context, start time.Time) error {
 		if errors.Is(err, iterator.Done) {
 			p.mu.Lock()
 			defer p.mu.Unlock()
-			return p.flush()
+			p.flush()
+			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("partition %x: %w", p.id, err)
@@ -66,7 +67,7 @@ func (p *partition) read(ctx context.Context, start time.Time) error {
 
 func (p *partition) query(start time.Time) spanner.Statement {
 	return spanner.Statement{
-		SQL: "SELECT ChangeRecord FROM `READ_" + strings.ReplaceAll(p.stream.options.stream, "`", "") + "`" +
+		SQL: "SELECT ChangeRecord FROM `READ_" + p.stream.options.stream + "`" +
 			"(start_timestamp => @start, end_timestamp => NULL, partition_token => @token," +
 			" heartbeat_milliseconds => @heartbeat)",
 		Params: map[string]any{
@@ -141,9 +142,7 @@ func (p *partition) add(received int64) error {
 		p.flows[table] = f
 	}
 	if f.shape == nil || !f.shape.is(record.columns) {
-		if err := p.send(f); err != nil {
-			return err
-		}
+		p.send(f)
 		shape, err := f.shapeOf(record)
 		if err != nil {
 			return err
@@ -164,30 +163,27 @@ func (p *partition) add(received int64) error {
 	m.last.set(record, len(record.mods)-1)
 	m.count += len(record.mods)
 	if len(m.body) >= p.stream.options.batchBytes {
-		return p.send(f)
+		p.send(f)
 	}
 	return nil
 }
 
-func (p *partition) flush() error {
+func (p *partition) flush() {
 	for _, f := range p.flows {
-		if err := p.send(f); err != nil {
-			return err
-		}
+		p.send(f)
 	}
-	return nil
 }
 
 // send hands a flow's open message over, if there is one.
-func (p *partition) send(f *flow) error {
+func (p *partition) send(f *flow) {
 	if f.open == nil {
-		return nil
+		return
 	}
 	m := f.open
 	f.open = nil
 	m.flow, m.shape, m.sequence, m.values = f, f.shape, f.sequence, p.stream.options.values
 	f.sequence++
-	return p.stream.out.send(m)
+	p.stream.out.queue <- m
 }
 
 // seen knows the records of the commit timestamp at hand that were taken: a read that was taken up again

@@ -22,7 +22,7 @@ const (
 type sender struct {
 	endpoint    string
 	socket      *zmq.Socket
-	queue       chan *message
+	queue       chan *message // who hands over waits while it is full
 	incarnation uint64
 	ticks       message // the next one
 	encoded     capnp.Message
@@ -47,12 +47,6 @@ func newSender(tickTopic string) (*sender, error) {
 		endpoint: endpoint, socket: socket, queue: make(chan *message, queued), incarnation: rand.Uint64(),
 		ticks: message{flow: &flow{topic: []byte(tickTopic), partition: id[:16]}, shape: &shape{}},
 	}, nil
-}
-
-// send hands a message over; it waits while the queue is full.
-func (s *sender) send(m *message) error {
-	s.queue <- m
-	return nil
 }
 
 func (s *sender) run() {

@@ -55,6 +55,7 @@ type values struct {
 	parser  fastjson.Parser
 	clock   clock
 	scratch []byte
+	nulls   []byte
 	others  []other
 }
 

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spanwire import _core
-from spanwire.bench import consumer, core, relay, scale
+from spanwire.bench import consumer, core, latency, relay, scale
 from spanwire.bench.budgets import judge, rounded
 from spanwire.bench.figures import Report
 from spanwire.bench.plan import Part, Plan, Tell
@@ -19,7 +19,13 @@ from spanwire.errors import ConfigError
 
 __all__ = ["PARTS", "Plan", "Report", "as_json", "check_build", "judge", "run"]
 
-PARTS: dict[str, Part] = {"core": core, "relay": relay, "consumer": consumer, "scale": scale}
+PARTS: dict[str, Part] = {
+    "core": core,
+    "relay": relay,
+    "latency": latency,
+    "consumer": consumer,
+    "scale": scale,
+}
 
 
 def check_build() -> None:

@@ -13,6 +13,7 @@ from spanwire.config.section import (
     Problem,
     Section,
     Settings,
+    Wrong,
     all_fit,
     sections,
     template_problem,
@@ -73,7 +74,7 @@ class TableConfig(Section):
         if wrong := [
             f'must be 0 or more for "{name}", is {most}' for name, most in value.items() if most < 0
         ]:
-            raise ValueError("\n".join(wrong))
+            raise Wrong(wrong)
         return value
 
 

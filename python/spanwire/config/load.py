@@ -16,7 +16,7 @@ from pydantic_core import ErrorDetails
 
 from spanwire.config import together
 from spanwire.config.models import Config
-from spanwire.config.section import Place, Problem
+from spanwire.config.section import Place, Problem, Wrong
 from spanwire.errors import ConfigError
 
 _KINDS = {
@@ -59,7 +59,7 @@ def parse(settings: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         problems = [found for one in error.errors(include_url=False) for found in _problems(one)] + problems
     if config is None or problems:
-        lines = [f"{_path(place)}: {what}" for place, what in sorted(problems, key=_in_the_file)]
+        lines = [_line(f"{_path(place)}: {what}") for place, what in sorted(problems, key=_in_the_file)]
         raise _config_error(list(dict.fromkeys(lines)))
     return config
 
@@ -71,6 +71,11 @@ def schema() -> dict[str, Any]:
 
 def _config_error(problems: list[str]) -> ConfigError:
     return ConfigError("\n".join(problems), problems=problems)
+
+
+def _line(text: str) -> str:
+    """In one line, whatever names and values hold."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def _in_the_file(problem: Problem) -> tuple[int, int]:
@@ -86,7 +91,8 @@ def _problems(error: ErrorDetails) -> Iterator[Problem]:
     location = tuple(error["loc"])
     found = [_describe(error, location)]
     if error["type"] == "value_error":
-        found = str(error["ctx"]["error"]).splitlines()
+        wrong = error["ctx"]["error"]
+        found = wrong.problems if isinstance(wrong, Wrong) else [str(wrong)]
     for line in found:
         yield location, line
 

@@ -35,10 +35,19 @@ class Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
 
 
+class Wrong(ValueError):
+    """More than one thing is wrong with a setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """`problems`: each what is wrong, in words of its own."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
 def all_fit(values: list[str], problem_of: Callable[[str], str | None]) -> list[str]:
-    """The values, unless something is wrong with some: a line each."""
+    """The values, unless something is wrong with some."""
     if problems := [problem for one in values if (problem := problem_of(one))]:
-        raise ValueError("\n".join(problems))
+        raise Wrong(problems)
     return values
 
 

@@ -117,7 +117,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a script of faults: see simulator/faults.py",
     )
     add("--changes", type=int, default=1000, help="what a run commits, unless it says; default: 1000")
-    add("--rate", type=float, default=0.0, help="changes a second; default: as fast as possible")
+    add(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="changes a second, over all partitions; default: as fast as possible",
+    )
     add("--max-mods", type=int, default=40, help="changes in a transaction, at most; default: 40")
     add("--autorun", action="store_true", help="run once at the start, unasked")
     ready = parser.add_argument_group("ready-made messages, for speed")
@@ -138,6 +143,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         change_bytes=options.change_bytes,
         message_bytes=0 if options.one_per_message else max(options.message_bytes, 1),
         hold=options.hold,
+        rate=options.rate,
     )
     return SimulatorConfig(
         project=options.project,

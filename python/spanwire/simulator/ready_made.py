@@ -10,6 +10,12 @@ Record i, from 1, of a partition has the timestamp S + i microseconds, where S i
 initial query that named the partition, and its transaction id follows from partition and i. So a range
 read again holds the same records. Partitions do not end. Every message carries a resume token: official
 clients hand nothing on before one comes.
+
+With a `rate` the timestamps are those of a schedule (`schedule.py`) that begins at S, and a record goes out
+when its timestamp has come, whatever became of those before it: an open loop. What holds up the server,
+gRPC or a reader makes records late; none is put off, or left out, to suit who is slow. Several go out in
+one message, of up to `message_bytes`, where they are late, and where all are due within a millisecond:
+a message each would measure gRPC's work per message and nothing else.
 """
 
 from __future__ import annotations
@@ -29,6 +35,7 @@ from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import ReadyMade, SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, ImmutableEncoder, Mod
+from spanwire.simulator.schedule import Schedule
 from spanwire.simulator.schema import Column, Table
 from spanwire.simulator.status import closing, invalid
 from spanwire.simulator.values import Instant
@@ -55,6 +62,17 @@ _TIME_TEXT = b"2001-01-01T00:00:00.123456Z"
 _TRANSACTION = "0000000000000000001="
 _TOKEN = "ready-made"  # noqa: S105
 _RESUME_TOKEN = 4  # PartialResultSet's field
+
+_NANOS = 1_000_000_000
+_ENDLESS = 1 << 60
+_BUNDLE_US = 1000
+"""With a rate: the first record due waits so long for others at the most."""
+_GLANCE_S = 0.05
+"""How long a wait goes without a look whether it has become pointless."""
+
+
+_Write = Callable[[int, int], bytes]
+"""A message of so many records from one on."""
 
 
 class ReadyMadeReader:
@@ -101,7 +119,8 @@ class ReadyMadeReader:
             yield self._initial(query.start)
             return
         number, base = _parsed(query.token)
-        first = _resumed(resume) if resume else max(1, -(-(query.start - base) // MICROSECOND))
+        schedule = self._schedule(number, base)
+        first = _resumed(resume) if resume else schedule.last_until(query.start - 1) + 1
         yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
         changes, released = self._changes, self._released
         if not released.is_set():
@@ -110,12 +129,57 @@ class ReadyMadeReader:
                 yield from self._beat(query, active, first, until=released)
             finally:
                 self._stand(-1)
-        last = changes // self._ready.changes_per_record if changes else None
+        last = changes // self._ready.changes_per_record if changes else _ENDLESS
         if query.end is not None:
-            bound = (query.end - base) // MICROSECOND
-            last = bound if last is None else min(bound, last)
-        yield from self._template.messages(number, base, first, last)
-        yield from self._beat(query, active, max(first, (last or 0) + 1), until=None)
+            last = min(last, schedule.last_until(query.end))
+        records = range(first, max(first, last + 1))
+        write = self._template.writer(number, schedule)
+        if self._ready.rate:
+            yield from self._paced(query, active, schedule, records, write)
+        else:
+            most = self._template.records
+            for first_of_message in records[::most]:
+                yield write(first_of_message, min(most, records.stop - first_of_message))
+        yield from self._beat(query, active, records.stop, until=None)
+
+    def _schedule(self, partition: int, base: int) -> Schedule:
+        if not self._ready.rate:
+            return Schedule(base)
+        return Schedule(base, self._ready.step, self._config.partitions, partition)
+
+    def _paced(
+        self,
+        query: ChangeQuery,
+        active: Callable[[], bool],
+        schedule: Schedule,
+        records: range,
+        write: _Write,
+    ) -> Iterator[bytes]:
+        """Messages of records as they fall due."""
+        bundle = max(1, int(_BUNDLE_US / (self._ready.step * self._config.partitions)))
+        while records:
+            yield from self._await(query, active, schedule, records[:bundle])
+            if not active():
+                return
+            due = schedule.last_until(time.time_ns()) + 1 - records.start
+            if (count := min(due, self._template.records, len(records))) > 0:
+                yield write(records.start, count)
+                records = records[count:]
+
+    def _await(
+        self, query: ChangeQuery, active: Callable[[], bool], schedule: Schedule, records: range
+    ) -> Iterator[bytes]:
+        """Until all of these are due, or the client has gone; meanwhile heartbeats."""
+        heard = time.monotonic()
+        while (left := schedule.at(records[-1]) - time.time_ns()) > 0 and active():
+            if self.closed:
+                raise closing()
+            time.sleep(min(left / _NANOS, _GLANCE_S))
+            if time.monotonic() - heard >= query.heartbeat / 1000:
+                at = min(self._commits.now(), schedule.at(records[0]) - MICROSECOND)
+                beat = protobuf.framed(self._encoder.heartbeat(at))
+                yield protobuf.message([beat], token=_token(records[0]))
+                heard = time.monotonic()
 
     def _initial(self, start: int) -> bytes:
         rows = [
@@ -150,7 +214,10 @@ class ReadyMadeReader:
             self._sleep(query, active, until)
 
     def _sleep(self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None) -> None:
-        wake = time.monotonic() + query.heartbeat / 1000
+        left = query.heartbeat / 1000
+        if query.end is not None and until is None:
+            left = min(left, (query.end - time.time_ns()) / _NANOS)
+        wake = time.monotonic() + left
         while active() and not self.closed and time.monotonic() < wake:
             if until is not None and until.wait(0.05):
                 return
@@ -210,28 +277,28 @@ class _Template:
             parts += [end + before, middle]
         return cls([*parts, end], records)
 
-    def messages(self, partition: int, base: int, first: int, last: int | None) -> Iterator[bytes]:
-        """Messages of the records from `first` to `last` (None: for ever)."""
+    def writer(self, partition: int, schedule: Schedule) -> _Write:
+        """What makes messages, of as many records as the template has at the most."""
         whole = len(self.parts) * 2
         filled: list[bytes] = [b""] * whole
         filled[0::2] = self.parts
-        seconds = _Seconds()
+        text = _Seconds().text
         prefix = f"{partition % 1000:03d}".encode()
-        index = first
-        while last is None or index <= last:
-            count = self.records if last is None else min(self.records, last - index + 1)
+        at = schedule.at
+
+        def write(first: int, count: int) -> bytes:
             place = 1
-            for number in range(index, index + count):
-                filled[place] = seconds.text(base + number * MICROSECOND)
+            for number in range(first, first + count):
+                filled[place] = text(at(number))
                 filled[place + 2] = b"%s%016d=" % (prefix, number)
                 place += 4
-            index += count
-            filled[-1] = protobuf.field(_RESUME_TOKEN, _token(index))
+            filled[-1] = protobuf.field(_RESUME_TOKEN, _token(first + count))
             if count == self.records:
-                yield b"".join(filled)
-            else:
-                # The parts after the last record's: its end without the next one's beginning.
-                yield b"".join([*filled[: place - 1], self.parts[-1], filled[-1]])
+                return b"".join(filled)
+            # The parts after the last record's: its end without the next one's beginning.
+            return b"".join([*filled[: place - 1], self.parts[-1], filled[-1]])
+
+        return write
 
 
 class _Seconds:

@@ -266,16 +266,20 @@ impl Timestamp {
     /// Reads RFC 3339 in UTC with a fraction of up to nine digits, as Spanner writes it: with `Z`,
     /// or in the `PostgreSQL` shape's child partitions with `+00:00`.
     pub fn from_rfc3339(text: &[u8]) -> Option<Self> {
-        let number = |range: std::ops::Range<usize>| {
-            text.get(range)?.iter().try_fold(0_i64, |value, byte| {
-                byte.is_ascii_digit().then(|| value * 10 + i64::from(byte - b'0'))
-            })
-        };
-        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-        let separators = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
-        if separators.iter().any(|&(at, byte)| text[at] != byte)
-            || !(1..=12).contains(&month)
+        const DIGITS: [usize; 14] = [0, 1, 2, 3, 5, 6, 8, 9, 11, 12, 14, 15, 17, 18];
+        const SEPARATORS: [(usize, u8); 5] = [(4, b'-'), (7, b'-'), (10, b'T'), (13, b':'), (16, b':')];
+        let (head, rest) = text.split_first_chunk::<19>()?;
+        let digit = |at: usize| head[at].wrapping_sub(b'0'); // above 9: none
+        // Looked at all at once: a branch for each would cost more than the rest.
+        let wrong = DIGITS.iter().fold(false, |wrong, &at| wrong | (digit(at) > 9))
+            | SEPARATORS.iter().fold(false, |wrong, &(at, byte)| wrong | (head[at] != byte));
+        let two = |at: usize| i64::from(digit(at)) * 10 + i64::from(digit(at + 1));
+        if wrong {
+            return None;
+        }
+        let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));
+        let (hour, minute, second) = (two(11), two(14), two(17));
+        if !(1..=12).contains(&month)
             || !(1..=days_in_month(year, month)).contains(&day)
             || year < 1
             || hour > 23
@@ -284,13 +288,9 @@ impl Timestamp {
         {
             return None;
         }
-        let rest = &text[19..];
         let nanos = match rest.strip_suffix(b"Z").or_else(|| rest.strip_suffix(b"+00:00"))? {
             [] => 0,
-            [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => {
-                let digits = number(20..20 + fraction.len())?;
-                u32::try_from(digits).ok()? * 10_u32.pow(9 - u32::try_from(fraction.len()).ok()?)
-            }
+            [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => nanos(fraction)?,
             _ => return None,
         };
         let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
@@ -301,6 +301,20 @@ impl Timestamp {
     pub fn unix_nanos(self) -> Option<i64> {
         self.seconds.checked_mul(1_000_000_000)?.checked_add(i64::from(self.nanos))
     }
+}
+
+/// Nanoseconds of one to nine fraction digits.
+fn nanos(fraction: &[u8]) -> Option<u32> {
+    const SCALE: [u32; 9] = [100_000_000, 10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1];
+    let mut value = 0;
+    for byte in fraction {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        value = value * 10 + u32::from(digit);
+    }
+    Some(value * SCALE.get(fraction.len().wrapping_sub(1))?)
 }
 
 /// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
@@ -517,6 +531,28 @@ mod tests {
         fn a_timestamp_survives_its_text(seconds in Timestamp::MIN.seconds..=Timestamp::MAX.seconds, nanos in 0_u32..1_000_000_000) {
             let timestamp = Timestamp { seconds, nanos };
             prop_assert_eq!(timestamp.to_string().parse::<Timestamp>().unwrap(), timestamp);
+        }
+
+        #[test]
+        fn what_is_read_is_what_stands_there(
+            seconds in Timestamp::MIN.seconds..=Timestamp::MAX.seconds,
+            nanos in 0_u32..1_000_000_000,
+            digits in 0_usize..=9,
+            offset: bool,
+            (at, byte) in (any::<prop::sample::Index>(), prop_oneof![Just(b'0'), Just(b':'), Just(b'9'), any::<u8>()]),
+        ) {
+            let mut text = Timestamp { seconds, nanos }.to_string().into_bytes();
+            text.truncate(if digits == 0 { 19 } else { 20 + digits });
+            text.extend_from_slice(if offset { b"+00:00" } else { b"Z" });
+            let at = at.index(text.len());
+            text[at] = byte;
+            if let Some(read) = Timestamp::from_rfc3339(&text) {
+                let again = read.to_string().into_bytes();
+                let end = if digits == 0 { 19 } else { 20 + digits };
+                prop_assert_eq!(&text[..end], &again[..end]);
+                prop_assert!(again[end..].iter().all(|&byte| matches!(byte, b'0' | b'.' | b'Z')));
+                prop_assert!(matches!(&text[end..], b"Z" | b"+00:00"));
+            }
         }
 
         #[test]

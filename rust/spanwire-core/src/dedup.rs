@@ -12,22 +12,40 @@
 //! a record that could not be written is not taken for a duplicate when it is tried again.
 
 use std::collections::HashMap;
+use std::hash::BuildHasher;
 
 use foldhash::fast::FixedState;
 
 use crate::change::Timestamp;
 
-/// A record's identity within its commit timestamp: transaction and sequence.
-type Identity = (Box<str>, Box<str>);
+/// Up to so many records of a timestamp are looked through one by one.
+const FEW: usize = 4;
+/// Room for so many records, and for so many bytes of their identities, is kept for the next timestamp.
+const KEPT: (usize, usize) = (1 << 10, 1 << 16);
 
 /// The record versions taken so far, as far as a repetition could bring them back.
 #[derive(Debug, Default)]
 pub struct Window {
     at: Option<Timestamp>,
-    /// The common case, one record a timestamp, without a map. With each, the highest number of its mods that
-    /// was taken.
-    one: Option<(Identity, u32)>,
-    more: HashMap<Identity, u32, FixedState>,
+    /// The records taken at it.
+    records: Vec<Record>,
+    /// Their identities, transaction and sequence, one after the other.
+    identities: String,
+    /// Where they are many: by the hash of an identity, the place of the last record that has it.
+    places: HashMap<u64, usize, FixedState>,
+}
+
+/// A record of the newest timestamp.
+#[derive(Debug)]
+struct Record {
+    /// Where its identity starts, where in it the sequence does, and where it ends.
+    start: usize,
+    sequence: usize,
+    end: usize,
+    /// The highest number of its mods that was taken.
+    last: u32,
+    /// The place of another record whose identity has the same hash.
+    alike: Option<usize>,
 }
 
 /// How far a record was taken before.
@@ -71,15 +89,25 @@ impl Window {
         let found = match self.at {
             None => None,
             Some(at) if commit != at => (commit < at).then_some(u32::MAX),
-            Some(_) => match &self.one {
-                Some((identity, last)) if *identity.0 == *transaction && *identity.1 == *sequence => {
-                    Some(*last)
-                }
-                _ if self.more.is_empty() => None,
-                _ => self.more.get(&(transaction.into(), sequence.into())).copied(),
-            },
+            Some(_) => self.find(transaction, sequence).map(|place| self.records[place].last),
         };
         found.map_or(Taken::New, Taken::UpTo)
+    }
+
+    /// The place of a record of the newest timestamp.
+    fn find(&self, transaction: &str, sequence: &str) -> Option<usize> {
+        let is_it = |record: &Record| {
+            self.identities[record.start..record.sequence] == *transaction
+                && self.identities[record.sequence..record.end] == *sequence
+        };
+        if self.records.len() <= FEW {
+            return self.records.iter().position(is_it);
+        }
+        let mut place = *self.places.get(&hash(transaction, sequence))?;
+        while !is_it(&self.records[place]) {
+            place = self.records[place].alike?;
+        }
+        Some(place)
     }
 
     /// Takes a record: from now on it came before. Of an older timestamp than the newest taken it
@@ -95,17 +123,43 @@ impl Window {
         }
         if self.at != Some(commit) {
             self.at = Some(commit);
-            self.one = None;
-            self.more.clear();
+            self.forget_records();
         }
-        let identity = (transaction.into(), sequence.into());
-        match &mut self.one {
-            None => self.one = Some((identity, number)),
-            Some((one, last)) if *one == identity => *last = number.max(*last),
-            Some(_) => {
-                let last = self.more.entry(identity).or_insert(number);
-                *last = number.max(*last);
-            }
+        if let Some(place) = self.find(transaction, sequence) {
+            let last = &mut self.records[place].last;
+            *last = number.max(*last);
+            return;
+        }
+        let start = self.identities.len();
+        self.identities.push_str(transaction);
+        let middle = self.identities.len();
+        self.identities.push_str(sequence);
+        let end = self.identities.len();
+        self.records.push(Record { start, sequence: middle, end, last: number, alike: None });
+        match self.records.len() {
+            0..=FEW => {}
+            count if count == FEW + 1 => (0..count).for_each(|place| self.place(place)),
+            count => self.place(count - 1),
+        }
+    }
+
+    /// Makes a record one that is found by its hash.
+    fn place(&mut self, place: usize) {
+        let record = &mut self.records[place];
+        let (transaction, sequence) =
+            (&self.identities[record.start..record.sequence], &self.identities[record.sequence..record.end]);
+        record.alike = self.places.insert(hash(transaction, sequence), place);
+    }
+
+    /// Empties what belongs to one timestamp. Its memory stays for the next one's, unless it is much.
+    fn forget_records(&mut self) {
+        if self.records.capacity() > KEPT.0 || self.identities.capacity() > KEPT.1 {
+            *self = Self { at: self.at, ..Self::default() };
+        }
+        self.records.clear();
+        self.identities.clear();
+        if !self.places.is_empty() {
+            self.places.clear();
         }
     }
 
@@ -116,14 +170,22 @@ impl Window {
 
     /// The records taken at the newest commit timestamp: transaction, sequence, the last of its mods.
     pub fn at_newest(&self) -> impl Iterator<Item = (&str, &str, u32)> {
-        let one = self.one.iter().map(|(identity, last)| (identity, last));
-        one.chain(&self.more).map(|((transaction, sequence), last)| (&**transaction, &**sequence, *last))
+        self.records.iter().map(|record| {
+            let transaction = &self.identities[record.start..record.sequence];
+            (transaction, &self.identities[record.sequence..record.end], record.last)
+        })
     }
 
     /// A window with this newest commit timestamp, and no record at it.
     pub fn at(newest: Timestamp) -> Self {
         Self { at: Some(newest), ..Self::default() }
     }
+}
+
+/// Few in tests, so that those who share one are met.
+fn hash(transaction: &str, sequence: &str) -> u64 {
+    let hash = FixedState::default().hash_one((transaction, sequence));
+    if cfg!(test) { hash % 3 } else { hash }
 }
 
 #[cfg(test)]
@@ -169,12 +231,40 @@ mod tests {
         assert!(again.contains(at(0), "d", "0") && !again.contains(at(2), "a", "0"));
     }
 
+    #[test]
+    fn identities_are_told_apart_by_more_than_their_hash_and_by_where_the_sequence_begins() {
+        let mut window = Window::default();
+        let transactions: Vec<String> = (0..4 * FEW).map(|length| "a".repeat(length)).collect();
+        for (transaction, number) in transactions.iter().zip(0..) {
+            assert!(!window.contains(at(1), transaction, "a"));
+            window.admit_up_to(at(1), transaction, "a", number);
+        }
+        for (transaction, number) in transactions.iter().zip(0..) {
+            assert_eq!(window.taken(at(1), transaction, "a"), Taken::UpTo(number));
+        }
+        assert_eq!(window.taken(at(1), "", "aa"), Taken::New);
+        assert_eq!(window.taken(at(1), "aa", ""), Taken::New);
+    }
+
+    #[test]
+    fn what_a_large_timestamp_needed_is_given_back() {
+        let mut window = Window::default();
+        for number in 0..2 * KEPT.0 {
+            window.admit(at(1), "transaction", &number.to_string());
+        }
+        window.admit(at(2), "transaction", "0");
+        assert!(window.records.capacity() <= KEPT.0 && window.identities.capacity() <= KEPT.1);
+        assert!(window.places.capacity() == 0);
+        assert!(window.contains(at(1), "transaction", "0") && window.contains(at(2), "transaction", "0"));
+        assert!(!window.contains(at(2), "transaction", "1"));
+    }
+
     proptest! {
         /// Records arrive in commit order; any suffix of them may be repeated from a timestamp on.
         #[test]
         fn repetitions_are_found_exactly(
-            records in prop::collection::btree_set((0_i64..6, 0_u8..3, 0_u8..4), 0..40),
-            restarts in prop::collection::vec((0_usize..40, 0_i64..6), 0..4),
+            records in prop::collection::btree_set((0_i64..4, 0_u8..4, 0_u8..5), 0..60),
+            restarts in prop::collection::vec((0_usize..60, 0_i64..4), 0..4),
         ) {
             let records: Vec<_> = records.into_iter().collect();
             let mut window = Window::default();

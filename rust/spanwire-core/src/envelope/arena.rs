@@ -224,6 +224,18 @@ impl<'b> Arena<'b> {
         Pointer::list(position, Elements::Byte, count as u32)
     }
 
+    /// A text that is known beforehand, of one to seven bytes: one word.
+    #[inline]
+    pub(crate) fn short_text<const N: usize>(&mut self, text: &[u8; N]) -> Pointer {
+        const { assert!(N > 0 && N < WORD) };
+        let position = self.position();
+        let mut word = [0; WORD];
+        word[..N].copy_from_slice(text);
+        self.push(u64::from_le_bytes(word));
+        #[allow(clippy::cast_possible_truncation)] // below eight
+        Pointer::list(position, Elements::Byte, N as u32 + 1)
+    }
+
     #[inline]
     pub(crate) fn text(&mut self, text: &[u8]) -> Pointer {
         let position = self.position();

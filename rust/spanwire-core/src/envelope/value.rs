@@ -273,12 +273,46 @@ pub(super) fn float(cursor: &mut Cursor<'_>) -> Result<Option<f64>, Broken> {
             _ => None,
         }),
         b'-' | b'0'..=b'9' => {
-            let text = std::str::from_utf8(cursor.number()?).ok();
+            let text = cursor.number()?;
+            if let Some(value) = short_decimal(text) {
+                return Ok(Some(value));
+            }
+            let text = std::str::from_utf8(text).ok();
             // A number too great for a double is no infinity.
             Ok(text.and_then(|text| text.parse().ok()).filter(|value: &f64| value.is_finite()))
         }
         _ => Ok(None),
     }
+}
+
+/// The value of a number of up to fifteen digits without exponent; none for others. Both the digits and the
+/// power of ten are doubles without error, so their quotient is the double nearest to the text.
+#[inline]
+fn short_decimal(number: &[u8]) -> Option<f64> {
+    const POWERS: [f64; 16] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (sign, digits) = match number {
+        [b'-', digits @ ..] => (-1.0, digits),
+        digits => (1.0, digits),
+    };
+    if digits.len() > 16 {
+        return None;
+    }
+    let (mut value, mut behind_point) = (0_u64, None);
+    for (place, byte) in digits.iter().enumerate() {
+        match byte.wrapping_sub(b'0') {
+            digit @ 0..=9 => value = value * 10 + u64::from(digit),
+            _ if *byte == b'.' => behind_point = Some(digits.len() - place - 1),
+            _ => return None,
+        }
+    }
+    let power = match behind_point {
+        None if digits.len() > 15 => return None,
+        None => 1.0,
+        Some(places) => *POWERS.get(places)?,
+    };
+    #[allow(clippy::cast_precision_loss)] // fifteen digits are below 2^53
+    Some(sign * (value as f64) / power)
 }
 
 /// Spanner widens a FLOAT32 to the double it stands for. A number that is none of its doubles stays what it
@@ -293,4 +327,31 @@ pub(super) fn timestamp(cursor: &mut Cursor<'_>) -> Result<Option<Timestamp>, Br
         return Ok(None);
     }
     Ok(Timestamp::from_rfc3339(cursor.string()?.text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_short_number_is_the_double_that_the_standard_library_reads(
+            text in "-?(0|[1-9][0-9]{0,16})(\\.[0-9]{1,17})?([eE][+-]?[0-9]{1,2})?",
+        ) {
+            if let Some(value) = short_decimal(text.as_bytes()) {
+                prop_assert_eq!(value.to_bits(), text.parse::<f64>().unwrap().to_bits(), "{}", text);
+            }
+        }
+    }
+
+    #[test]
+    fn the_usual_number_is_short() {
+        for text in ["0", "-0", "0.0", "12.5", "-273.15", "999999999999999", "0.00000000000001"] {
+            assert_eq!(short_decimal(text.as_bytes()).map(f64::to_bits), text.parse().ok().map(f64::to_bits));
+        }
+        for text in ["1e3", "1234567890123456", "0.1234567890123456"] {
+            assert_eq!(short_decimal(text.as_bytes()), None, "{text}");
+        }
+    }
 }

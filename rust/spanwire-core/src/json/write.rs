@@ -6,6 +6,7 @@ use super::special;
 
 /// Appends a string with its quotes, and with the escapes that JSON demands and no others.
 pub fn write_string(text: &str, out: &mut String) {
+    out.reserve(text.len() + 2);
     out.push('"');
     let mut start = 0;
     loop {

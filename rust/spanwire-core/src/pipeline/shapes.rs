@@ -38,8 +38,16 @@ pub struct Shapes {
     /// Table and description as they arrived, one after the other.
     known: HashMap<Box<[u8]>, Arc<Columns>, FixedState>,
     key: Vec<u8>,
-    /// The last key and its columns: records of one shape mostly follow each other.
-    last: Option<(Box<[u8]>, Arc<Columns>)>,
+    /// Records of one shape mostly follow each other.
+    last: Option<Last>,
+}
+
+/// The shape met last.
+#[derive(Debug)]
+struct Last {
+    table: Box<[u8]>,
+    description: Box<[u8]>,
+    columns: Arc<Columns>,
 }
 
 impl Shapes {
@@ -52,15 +60,17 @@ impl Shapes {
         let (ColumnTypes::GoogleSql(description)
         | ColumnTypes::PostgreSql(description)
         | ColumnTypes::ChangeStreamRecord(description)) = record.column_types;
+        let table = record.table_name.as_bytes();
+        if let Some(last) = &self.last
+            && *last.description == *description
+            && *last.table == *table
+        {
+            return Ok(Arc::clone(&last.columns));
+        }
         self.key.clear();
-        self.key.extend_from_slice(record.table_name.as_bytes());
+        self.key.extend_from_slice(table);
         self.key.push(0);
         self.key.extend_from_slice(description);
-        if let Some((key, columns)) = &self.last
-            && **key == *self.key
-        {
-            return Ok(Arc::clone(columns));
-        }
         let columns = if let Some(columns) = self.known.get(&*self.key) {
             Arc::clone(columns)
         } else {
@@ -72,7 +82,11 @@ impl Shapes {
             self.known.insert(self.key.as_slice().into(), Arc::clone(&columns));
             columns
         };
-        self.last = Some((self.key.as_slice().into(), Arc::clone(&columns)));
+        self.last = Some(Last {
+            table: table.into(),
+            description: description.into(),
+            columns: Arc::clone(&columns),
+        });
         Ok(columns)
     }
 }

@@ -11,6 +11,7 @@
 //! knows one form.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use crate::base64;
 use crate::change::{
@@ -45,12 +46,12 @@ pub struct Buffers {
 struct Objects {
     names: Names,
     text: String,
-    /// Where each ends: three for a mod, in the order of [`OBJECTS`].
-    ends: Vec<usize>,
+    /// Three for a mod, in the order of [`OBJECTS`].
+    stretches: Vec<Range<usize>>,
 }
 
-/// `Mod.keys`, `new_values` and `old_values`.
-const OBJECTS: [(u32, &str); 3] = [(1, "mods.keys"), (3, "mods.new_values"), (2, "mods.old_values")];
+/// `Mod.keys`, `old_values` and `new_values`, in the order of their numbers, from 1: so they are written.
+const OBJECTS: [&str; 3] = ["mods.keys", "mods.old_values", "mods.new_values"];
 
 const DATA: &str = "data_change_record";
 const HEARTBEAT: &str = "heartbeat_record";
@@ -166,7 +167,7 @@ impl Objects {
     /// Writes the objects of all mods of a record.
     fn read(&mut self, record: &[u8], metadata: &[u8]) -> Result<()> {
         self.text.clear();
-        self.ends.clear();
+        self.stretches.clear();
         self.names.read(metadata)?;
         let mut fields = Fields::of(record);
         while let Some((number, payload)) = fields.next().within(DATA)? {
@@ -174,54 +175,96 @@ impl Objects {
                 continue;
             }
             let row_change = payload.bytes().within("mods")?;
-            for (number, at) in OBJECTS {
-                self.object(row_change, number, at)?;
-                self.ends.push(self.text.len());
+            let (text, stretches) = (self.text.len(), self.stretches.len());
+            if !self.in_order(row_change)? {
+                self.text.truncate(text);
+                self.stretches.truncate(stretches);
+                self.one_by_one(row_change)?;
             }
         }
         Ok(())
     }
 
-    /// Writes one object: the fields of that number of a `Mod`, each a `ModValue`.
-    fn object(&mut self, row_change: &[u8], object: u32, at: &'static str) -> Result<()> {
-        let mut open = '{';
+    /// Writes the objects of a mod whose fields come in the order of their numbers, as every protobuf library
+    /// writes them; false where they do not.
+    fn in_order(&mut self, row_change: &[u8]) -> Result<bool> {
+        let mut object = 0;
+        let mut start = self.text.len();
+        let mut open = "{";
         let mut fields = Fields::of(row_change);
         while let Some((number, payload)) = fields.next().within("mods")? {
-            if number != object {
-                continue;
+            let this = (number as usize).checked_sub(1);
+            let Some(this) = this.filter(|&this| this < OBJECTS.len()) else { continue };
+            if this < object {
+                return Ok(false);
             }
-            let (mut index, mut value) = (0, None);
-            let mut fields = Fields::of(payload.bytes().within(at)?);
-            while let Some((number, payload)) = fields.next().within(at)? {
-                match number {
-                    1 => index = int32(payload, at)?,
-                    2 => once(&mut value, payload.bytes().within(at)?, at)?,
-                    _ => {}
+            while object < this {
+                start = self.close(open, start);
+                open = "{";
+                object += 1;
+            }
+            self.value(payload, open, OBJECTS[object])?;
+            open = ",";
+        }
+        while object < OBJECTS.len() {
+            start = self.close(open, start);
+            open = "{";
+            object += 1;
+        }
+        Ok(true)
+    }
+
+    /// Writes the objects of a mod whatever the order of its fields.
+    fn one_by_one(&mut self, row_change: &[u8]) -> Result<()> {
+        for (object, at) in (1..).zip(OBJECTS) {
+            let start = self.text.len();
+            let mut open = "{";
+            let mut fields = Fields::of(row_change);
+            while let Some((number, payload)) = fields.next().within("mods")? {
+                if number == object {
+                    self.value(payload, open, at)?;
+                    open = ",";
                 }
             }
-            self.text.push(open);
-            open = ',';
-            self.names.write(index, &mut self.text);
-            value_text::write(value.unwrap_or_default(), &mut self.text).within(at)?;
-            if self.text.len() > MOST_TEXT {
-                return Err(Fault::new(at, "more text than any record of Spanner's could become"));
+            self.close(open, start);
+        }
+        Ok(())
+    }
+
+    /// Ends an object, which may be empty; where the next one starts.
+    fn close(&mut self, open: &str, start: usize) -> usize {
+        self.text.push_str(if open == "{" { "{}" } else { "}" });
+        let end = self.text.len();
+        self.stretches.push(start..end);
+        end
+    }
+
+    /// Writes a member of an object, a `ModValue`.
+    fn value(&mut self, payload: Payload<'_>, open: &str, at: &'static str) -> Result<()> {
+        let (mut index, mut value) = (0, None);
+        let mut fields = Fields::of(payload.bytes().within(at)?);
+        while let Some((number, payload)) = fields.next().within(at)? {
+            match number {
+                1 => index = int32(payload, at)?,
+                2 => once(&mut value, payload.bytes().within(at)?, at)?,
+                _ => {}
             }
         }
-        self.text.push_str(if open == '{' { "{}" } else { "}" });
+        self.text.push_str(open);
+        self.names.write(index, &mut self.text);
+        value_text::write(value.unwrap_or_default(), &mut self.text).within(at)?;
+        if self.text.len() > MOST_TEXT {
+            return Err(Fault::new(at, "more text than any record of Spanner's could become"));
+        }
         Ok(())
     }
 
     /// The mods, in the text that was written.
     fn hand_on<'a>(&'a self, mods: &mut Vec<Mod<'a>>) {
-        let mut start = 0;
-        mods.extend(self.ends.as_chunks::<3>().0.iter().map(|&[keys, new_values, old_values]| {
-            let found = Mod {
-                keys: &self.text[start..keys],
-                new_values: &self.text[keys..new_values],
-                old_values: &self.text[new_values..old_values],
-            };
-            start = old_values;
-            found
+        mods.extend(self.stretches.as_chunks::<3>().0.iter().map(|[keys, old_values, new_values]| Mod {
+            keys: &self.text[keys.clone()],
+            new_values: &self.text[new_values.clone()],
+            old_values: &self.text[old_values.clone()],
         }));
     }
 }

@@ -12,7 +12,7 @@ use crate::change::{
 };
 use crate::error::Result as CoreResult;
 
-use super::protobuf::{Elements, List, Value};
+use super::protobuf::{Elements, List, Value, alone, tag};
 use super::record::{Fault, Identity, In, Scratch, Sink, count, timestamp, utf8};
 
 type Result<T> = std::result::Result<T, Fault>;
@@ -140,6 +140,9 @@ pub struct Struct<'a> {
 impl<'a> Struct<'a> {
     #[inline]
     pub fn of(encoded: &'a [u8], at: &'static str) -> Result<Self> {
+        if let Some(list) = alone(tag::LIST, encoded) {
+            return Ok(Self { elements: List(list).elements() });
+        }
         match Value::read(encoded).within(at)? {
             Value::List(list) => Ok(Self { elements: list.elements() }),
             _ => Err(Fault::new(at, "expected a struct")),
@@ -159,16 +162,25 @@ impl<'a> Struct<'a> {
 
     #[inline]
     pub fn text(&mut self, at: &'static str) -> Result<&'a str> {
-        text(self.value(at)?, at)
+        let encoded = self.encoded(at)?;
+        match alone(tag::TEXT, encoded) {
+            Some(bytes) => utf8(bytes, at),
+            None => text(Value::read(encoded).within(at)?, at),
+        }
     }
 
     /// JSON text of an object; NULL is an empty one, and so is JSON's null, which the emulator writes
     /// for the old values of an update that changed none.
     #[inline]
     fn json(&mut self, at: &'static str) -> Result<&'a str> {
-        match self.value(at)? {
-            Value::Null | Value::Text(b"null") => Ok("{}"),
-            value => text(value, at),
+        let encoded = self.encoded(at)?;
+        match alone(tag::TEXT, encoded) {
+            Some(b"{}" | b"null") => Ok("{}"),
+            Some(bytes) => utf8(bytes, at),
+            None => match Value::read(encoded).within(at)? {
+                Value::Null | Value::Text(b"null") => Ok("{}"),
+                value => text(value, at),
+            },
         }
     }
 
@@ -213,7 +225,7 @@ pub fn array<'a>(encoded: &'a [u8], at: &'static str) -> Result<Elements<'a>> {
 /// The next element that is not NULL.
 fn present<'a>(elements: &mut Elements<'a>, at: &'static str) -> Result<Option<&'a [u8]>> {
     while let Some(element) = elements.next().within(at)? {
-        if Value::read(element) != Ok(Value::Null) {
+        if alone(tag::LIST, element).is_some() || Value::read(element) != Ok(Value::Null) {
             return Ok(Some(element));
         }
     }

@@ -6,7 +6,7 @@ use crate::change::{DataChangeRecord, Mod, Record, Timestamp};
 use crate::error::{Error, Result};
 use crate::json::JsonError;
 
-use super::protobuf::Malformed;
+use super::protobuf::{self, Malformed};
 
 /// A data change record that cannot be read.
 #[derive(Debug)]
@@ -133,7 +133,7 @@ pub fn once<T>(place: &mut Option<T>, found: T, at: &'static str) -> std::result
 /// Text that must be UTF-8.
 #[inline]
 pub fn utf8<'a>(bytes: &'a [u8], at: &'static str) -> std::result::Result<&'a str, Fault> {
-    std::str::from_utf8(bytes).map_err(|error| Fault {
+    protobuf::utf8(bytes).map_err(|error| Fault {
         at,
         what: "not UTF-8",
         position: Some(error.valid_up_to()),

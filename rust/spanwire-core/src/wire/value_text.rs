@@ -2,7 +2,7 @@
 
 use crate::json::{write_number, write_string};
 
-use super::protobuf::{Fields, List, Malformed, Result, Value, entry};
+use super::protobuf::{Fields, List, Malformed, Result, Value, entry, utf8};
 
 /// How deep values may nest; protobuf's own parsers stop there too.
 const MAX_DEPTH: usize = 100;
@@ -58,5 +58,5 @@ fn write_struct(encoded: &[u8], out: &mut String, depth: usize) -> Result<()> {
 }
 
 fn text(bytes: &[u8]) -> Result<&str> {
-    std::str::from_utf8(bytes).map_err(|_| Malformed("text that is not UTF-8"))
+    utf8(bytes).map_err(|_| Malformed("text that is not UTF-8"))
 }

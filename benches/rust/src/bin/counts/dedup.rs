@@ -1,0 +1,31 @@
+//! Each record version asked for and admitted, as a partition does it with each record.
+
+use std::hint::black_box;
+
+use spanwire_core::change::Timestamp;
+use spanwire_core::dedup::Window;
+
+use crate::Prepared;
+
+const VERSIONS: i64 = 10_000;
+
+pub fn prepare(records_per_timestamp: i64) -> Prepared {
+    let timestamps = VERSIONS / records_per_timestamp;
+    let texts: Vec<(String, String)> = (0..records_per_timestamp)
+        .map(|record| (format!("{:019}=", record / 2), format!("{record:08}")))
+        .collect();
+    let mut window = Window::default();
+    let mut second = 0;
+    let mut pass = move || {
+        for _ in 0..timestamps {
+            second += 1;
+            let at = Timestamp { seconds: second, nanos: 669_475_000 };
+            for (transaction, sequence) in &texts {
+                assert!(!window.contains(black_box(at), transaction, sequence), "no version comes twice");
+                window.admit(at, transaction, sequence);
+            }
+        }
+    };
+    pass();
+    (VERSIONS.unsigned_abs(), Box::new(pass))
+}
