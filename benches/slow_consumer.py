@@ -176,7 +176,10 @@ def measure(options: argparse.Namespace, folder: Path, stack: ExitStack) -> dict
             for one in peers.values():
                 one.look()
 
-    go_on(options.before)
+    # Canonical text is smaller than a message's buffer: by then rings have gone round more than twice.
+    full, begun = 2 * options.ring_mib * _MIB, time.monotonic()
+    while time.monotonic() - begun < options.before or peers["feed"].bytes < full:
+        go_on(1.0)
     slow, began, before = peers["slow"], time.monotonic(), load.changes
     taken = peers["feed"].bytes
     log = folder / "relay.log"
@@ -205,10 +208,14 @@ def measure(options: argparse.Namespace, folder: Path, stack: ExitStack) -> dict
         "committed": committed,
         "relay_mib_most_before": max(memory.mib[:settled]),
         "relay_mib_before": memory.mib[settled - 1],
+        "relay_kib_per_1000_changes_while_held": round(
+            1024 * (held[-1] - memory.mib[settled - 1]) / (while_held / 1000), 1
+        ),
         "relay_mib_while_held": {f"{at} s": held[at - 1] for at in _looks(len(held))},
         "relay_mib": memory.mib,
         "relay_mib_most_while_held": max(held),
         "relay_mib_most": max(memory.mib),
+        "relay_mib_at_the_end": memory.mib[-1],
         "slow_had_when_held": slow_at,
         "missing": {name: committed - one.changes for name, one in peers.items()},
         "equal": len({(one.changes, one.sum) for one in peers.values()}) == 1,
@@ -276,7 +283,10 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--before", type=float, default=30.0, help="seconds of load, in which the rings fill; default: 30"
+        "--before",
+        type=float,
+        default=30.0,
+        help="seconds of load, and more until the rings have filled; default: 30",
     )
     parser.add_argument("--hold", type=float, default=60.0, help="seconds; default: 60")
     parser.add_argument("--hold-mib", type=float, default=0.0, help="and until so much has come since")

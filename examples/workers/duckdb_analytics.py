@@ -4,12 +4,16 @@ r"""Analytics in DuckDB that are right at every moment: whole transactions, in c
     python duckdb_analytics.py shop.duckdb tcp://127.0.0.1:5560 tcp://127.0.0.1:5570 shop/all_tables/ \
         2026-11-23T00:00:00Z
 
+Which tables are analysed, and which of their columns, stands in KEYS and TABLES below: those of spanwire's
+simulator, for you to change. Changes of other tables are passed over.
+
 What a query sums up over several tables is a state that Spanner had: no transaction is in it by half. The
 cursor is written in the DuckDB transaction that holds the rows, so each change has its effect exactly once.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterable
 from itertools import islice
@@ -95,4 +99,7 @@ def execute(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 6:
+        sys.exit(__doc__)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

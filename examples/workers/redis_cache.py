@@ -11,6 +11,7 @@ written in the MULTI that writes the rows, so a worker that died goes on exactly
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import sys
 from collections.abc import Iterable
@@ -76,4 +77,7 @@ def plain(value: Any) -> Any:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

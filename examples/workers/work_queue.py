@@ -10,6 +10,7 @@ max_deliveries goes to the dead letters. At least once: the service drops repeti
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import urllib.error
 import urllib.request
@@ -41,4 +42,7 @@ def tell(url: str, change: Change) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    if len(sys.argv) != 4:
+        sys.exit(__doc__)
+    with contextlib.suppress(KeyboardInterrupt):
+        main(*sys.argv[1:])

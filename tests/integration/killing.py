@@ -30,12 +30,12 @@ bind = "{replays}"
 
 
 @contextmanager
-def relaying(simulator: Simulator, folder: Path, more: str = "") -> Iterator[tuple[str, str]]:
+def relaying(simulator: Simulator, folder: Path) -> Iterator[tuple[str, str]]:
     """A relay process of the simulator's stream; where it publishes, and where it replays."""
     changes, replays = free_endpoint(), free_endpoint()
     config = folder / "relay.toml"
     text = reads(simulator, folder) + _OUTPUTS.format(changes=changes, replays=replays)
-    config.write_text(text + more, encoding="utf-8")
+    config.write_text(text, encoding="utf-8")
     with relay(config):
         yield changes, replays
 

@@ -69,7 +69,7 @@ def merged(messages: Iterable[bytes]) -> list[Record]:
     return list(_records(StreamedResultSet(PartialResultSet.deserialize(message) for message in messages)))
 
 
-def raw(query: Query) -> list[bytes]:
+def raw(query: Query, resume_token: bytes = b"") -> list[bytes]:
     """The query's messages as they arrive: each one an encoded PartialResultSet."""
     database = query.database.client
     session = database.spanner_api.create_session(database=database.name)
@@ -80,6 +80,7 @@ def raw(query: Query) -> list[bytes]:
             name: str(value) if isinstance(value, int) else value for name, value in query.params.items()
         },
         param_types=query.param_types,
+        resume_token=resume_token,
     )
     call = database.spanner_api.transport.grpc_channel.unary_stream(
         _METHOD, request_serializer=ExecuteSqlRequest.serialize, response_deserializer=None

@@ -294,7 +294,7 @@ def test_a_sample_shows_what_would_go_out(tmp_path: Path) -> None:
     """The page's example, in the bucket that the page's program computes, without an address in the clear."""
     done = sample(tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "output[0] (pub): 1 changes go out, 0 do not" in done.stdout
+    assert "output[0] (pub): sends 1 change, leaves out 0\n" in done.stdout
     assert 'shop/all_tables/orders/12/ INSERT keys {"id": "1"}' in done.stdout
     assert "a@example.com" not in done.stdout
     [output] = json.loads(sample(tmp_path, "--json").stdout)["outputs"]

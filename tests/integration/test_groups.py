@@ -356,7 +356,7 @@ def test_what_is_no_request_is_refused_and_disturbs_nobody(tmp_path: Path) -> No
         assert said(encode_request("ping", 4)) == "pong"
         assert said(encode_request("join", 5, group="mail")) == "welcome"
         assert said(encode_request("ack", 5, delivery=99, handled=1)) == "neverSent"
-        peer.send(encode_request("leave", 5))
+        assert said(encode_request("leave", 5)) == "done"
         assert said(encode_request("ack", 5, delivery=99, handled=1)) == "notMember"
         peer.close()
         with (
@@ -385,12 +385,12 @@ def test_a_member_that_leaves_gives_back_what_it_has_not_handled(tmp_path: Path)
 
 
 async def test_a_member_works_on_an_event_loop(tmp_path: Path) -> None:
-    """The same by async for."""
+    """The same by async for, and it leaves without holding the loop up."""
     with Simulator(database()) as simulator, running(simulator, tmp_path) as endpoint:
         simulator.workload(WorkloadConfig(changes=25))
         wanted = committed(simulator)
         found: set[str] = set()
-        with Member(endpoint, "mail") as member:
+        async with Member(endpoint, "mail") as member:
             assert await member.areceive(0) is None
             async for change in member:
                 found.add(str(change.version))

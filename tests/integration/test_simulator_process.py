@@ -162,9 +162,16 @@ def test_ready_made_messages_wait_for_their_release(started: list[Process]) -> N
     process = Process("--ready-made", "--hold", "--changes", "100", "--partitions", "1")
     started.append(process)
     start = now()
+    assert process.ask(held=None) == {"held": 0}
     assert process.ask(release=None) == {"released": True}
-    reads = follow(_database(process), "changes", start, now(0.1))
+    database = _database(process)
+    reads = follow(database, "changes", start, now(0.1))
     assert sum(len(record["mods"]) for record in data_records(reads)) == 100
+    # And again, other ones.
+    assert process.ask(hold=40) == {"held": 0}
+    assert process.ask(release=None) == {"released": True}
+    reads = follow(database, "changes", start, now(0.1))
+    assert sum(len(record["mods"]) for record in data_records(reads)) == 40
 
 
 def _database(process: Process) -> EmulatorDatabase:

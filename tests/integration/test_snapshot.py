@@ -250,6 +250,7 @@ def test_past_retention_and_wrong_requests_are_refused(tmp_path: Path) -> None:
         with pytest.raises(RetentionExpired) as gone:
             whole(endpoint, at=at)
         assert gone.value.fields["lost_to"] > at and "version_retention_period" in str(gone.value)
+        assert f"as of {at}" in str(gone.value)
         with pytest.raises(RetentionExpired):
             whole(endpoint, resume=resume)
         for wrong, reason in (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
 from collections.abc import Iterator
 from itertools import islice
+from typing import Any
 
 import pytest
 import zmq
@@ -650,6 +652,25 @@ def test_a_wrong_endpoint_is_said_with_what_to_write(endpoint: str) -> None:
     """One line that names it and shows a right one."""
     with pytest.raises(ConfigError, match=r"tcp://127\.0\.0\.1:5560"):
         Subscriber(endpoint)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"topics": []}, 'topics: needs at least one; "" takes all'),
+        ({"receive_high_water_mark": -1}, "receive_high_water_mark: must be 0 or more, is -1"),
+        ({"start": ""}, 'start: must be "now", a timestamp or a cursor: '),
+        (
+            {"start": "2999-01-01T00:00:00Z"},
+            'start: 2999-01-01T00:00:00.000000000Z lies in the future; write "',
+        ),
+        ({"start": Timestamp(32_000_000_000)}, "start: 2984-01-15T08:53:20.000000000Z lies in the future"),
+    ],
+)
+def test_what_would_receive_nothing_is_refused(wrong: dict[str, Any], said: str) -> None:
+    """In a line, instead of silence."""
+    with pytest.raises(ConfigError, match=f"^{re.escape(said)}"):
+        Subscriber("tcp://127.0.0.1:9", **wrong)
 
 
 def test_a_closed_subscriber_says_so() -> None:

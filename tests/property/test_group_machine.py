@@ -188,6 +188,15 @@ class Groups(RuleBasedStateMachine):
         self.machine.lose(member, "its member died")
         self.lost(member)
 
+    @rule(data=st.data())
+    @precondition(lambda self: any(self.held.values()))
+    def unsent(self, data: st.DataObject) -> None:
+        """Work could not be sent: it comes back, once, and nothing is blamed."""
+        member = data.draw(st.sampled_from([one for one, held in self.held.items() if held]))
+        _, delivery = self.held[member].popitem()
+        self.machine.unsent(delivery)
+        self.machine.unsent(delivery)
+
     @rule(seconds=st.sampled_from([1, 6, 11, 31]))
     def wait(self, seconds: int) -> None:
         """Time goes by; whoever is too slow is no member any more."""

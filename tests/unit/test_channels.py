@@ -1,9 +1,14 @@
 """The channel pool: room for streams, on as few connections as will carry them."""
 
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
 import grpc
 import pytest
 
-from spanwire.source.channels import OPTIONS, ChannelPool, Options
+from spanwire.source.channels import OPTIONS, STREAM_BYTES, ChannelPool, Options
 
 
 @pytest.fixture
@@ -67,3 +72,33 @@ def test_channels_have_connections_of_their_own() -> None:
     """Without this option, channels to one address share one connection and its limit of streams."""
     assert ("grpc.use_local_subchannel_pool", 1) in OPTIONS
     assert dict(OPTIONS)["grpc.max_receive_message_length"] == -1
+
+
+def test_a_stream_is_not_sent_far_ahead_of_its_reader() -> None:
+    """Also behind a long stretch at full speed, from which gRPC would conclude that it should read ahead."""
+    message, read = bytes(64 << 10), 1_000
+    sent = threading.Semaphore(0)
+
+    def stream(_: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
+        while context.is_active():
+            sent.release()
+            yield message
+
+    class Server(grpc.GenericRpcHandler):
+        def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+            return grpc.unary_stream_rpc_method_handler(stream)
+
+    with ThreadPoolExecutor(1) as threads:
+        server = grpc.server(threads, [Server()])
+        port = server.add_insecure_port("127.0.0.1:0")
+        server.start()
+        with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
+            call: Any = channel.unary_stream("/spanner/read")(b"")
+            for _ in range(read):
+                next(call)
+            begun = 0
+            while sent.acquire(timeout=1):
+                begun += 1
+            call.cancel()
+        server.stop(0).wait()
+    assert 0 < (begun - read) * len(message) <= 2 * STREAM_BYTES

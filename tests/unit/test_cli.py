@@ -8,22 +8,25 @@ import re
 import socket
 import subprocess
 import sys
+import time
 import tomllib
 from pathlib import Path
 
 import pytest
+from support.change_records import data_change, heartbeat, message
 
 from spanwire import config
-from spanwire._core import Output, Pipeline
+from spanwire._core import Output, Pipeline, Timestamp
 from spanwire.cli.init import commented_config
 from spanwire.config import Config
 
+SPANWIRE = (sys.executable, "-c", "from spanwire.cli import main; main()")
 COMMANDS = ("run", "check", "init", "tail", "replay", "demo", "bench", "schema")
 
 
 def spanwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run the command in a process of its own."""
-    command = [sys.executable, "-c", "from spanwire.cli import main; main()", *arguments]
+    command = [*SPANWIRE, *arguments]
     env = {**os.environ, "COLUMNS": "100", **environment}
     return subprocess.run(command, capture_output=True, text=True, timeout=90, env=env, check=False)
 
@@ -56,7 +59,10 @@ def test_help_names_every_command() -> None:
 
 @pytest.mark.parametrize(
     "command",
-    [("run",), ("check",), ("init",), ("tail",), ("replay",), ("demo",), ("bench", "core"), ("schema",)],
+    [
+        *[("run",), ("check",), ("init",), ("tail",), ("replay",), ("demo",), ("schema",)],
+        *[("bench", "core"), ("bench", "latency")],
+    ],
 )
 def test_every_command_has_help_and_json(command: tuple[str, ...]) -> None:
     """Every command explains itself and takes --json."""
@@ -186,10 +192,39 @@ def test_tail_says_that_nobody_is_there() -> None:
     """Silence of a relay and of nobody are told apart: by a word, and by the exit code."""
     lines = fails(spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2"), 3)
     assert "nothing heard" in lines[0]
+    assert lines[0].endswith('is an output of kind "pub" bound there?')
     assert lines[-1] == "spanwire: no relay was heard at tcp://127.0.0.1:1 in 2.0 s"
     with Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
         heard = spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2")
+        lines = fails(spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2", "--topic", "d/x/"), 3)
     assert (heard.returncode, heard.stdout) == (0, "")
+    assert lines[0].endswith('"pub" bound there, of the stream that d/x/ names?')
+
+
+def test_tail_follows_a_feed() -> None:
+    """As a `pub`, when told so; else it says after a while which kind of output it looks for."""
+    with Pipeline("d", "s", [Output("feed", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
+        [[endpoint]] = pipeline.endpoints
+        assert (
+            'is an output of kind "pub" bound there?' in spanwire("tail", endpoint, "--timeout", "2").stderr
+        )
+        start = Timestamp.parse("2026-11-23T00:00:00Z")
+        partition = pipeline.partition("p", dialect="googlesql", epoch=1, start=start)
+        with subprocess.Popen(
+            [*SPANWIRE, "tail", endpoint, "--kind", "feed", "--count", "2", "--timeout", "60", "--json"],
+            stdout=subprocess.PIPE,
+        ) as tail:
+            for second in range(1, 600):  # until it has joined: before that nothing is for it
+                stamp = f"2026-11-23T00:{second // 60:02d}:{second % 60:02d}Z"
+                change = data_change(stamp, [({"Id": str(second)}, {"Name": "n"}, {})], table="orders")
+                partition.push([message(change, heartbeat(stamp))])
+                if tail.poll() is not None:
+                    break
+                time.sleep(0.1)
+            assert tail.stdout is not None
+            shown = [json.loads(line) for line in tail.stdout]
+    assert tail.returncode == 0
+    assert [one["table"] for one in shown] == ["orders", "orders"]
 
 
 def test_schema_prints_the_shipped_file() -> None:

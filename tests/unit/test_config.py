@@ -1,11 +1,17 @@
 """The config file: what is refused, and in which words."""
 
 import json
+import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from spanwire.config import Config, load, parse, schema
+from spanwire import Timestamp
+from spanwire.config import Config, OutputConfig, load, parse, schema
+from spanwire.config.choice import TableConfig
 from spanwire.config.endpoints import only_this_machine
 from spanwire.errors import ConfigError
 
@@ -109,6 +115,73 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
     }
 
 
+_MISTAKES = [
+    ({"kind": "pubb"}, ["output[1].kind"]),
+    ({"bind": ["tcp://0.0.0.0:1", "x", "tcp://127.0.0.1:5560"]}, ["output[1].bind"] * 3),
+    ({"max_replays": 3}, ["output[1].max_replays"]),
+    ({"connections": 0}, ["output[1].connections"] * 2),
+    ({"name": "a b"}, ["output[1].name"] * 2),
+    ({"slots": "4"}, ["output[1].slots"] * 2),
+    ({"start": "2999-01-01T00:00:00Z"}, ["output[1].start"] * 2),
+    ({"tables": ["a*b", ""]}, ["output[1].tables"] * 2),
+    ({"mod_types": ["UPSERT"]}, ["output[1].mod_types"]),
+    ({"buckets": 0}, ["output[1].buckets", "output[1].topic"]),
+    ({"hash_key_file": 5}, ["output[1].hash_key_file"]),
+    (
+        {"table": [{"name": "t", "mask": ["a"], "truncate": {"A": -1}}]},
+        ["output[1].table[0].truncate"] * 2,
+    ),
+    ({"colour": "red"}, ["output[1].colour"]),
+]
+"""Settings of a second output, and the paths of what is said about each of them alone."""
+
+
+@given(st.sets(st.integers(min_value=0, max_value=len(_MISTAKES) - 1), min_size=1))
+def test_no_mistake_hides_another(chosen: set[int]) -> None:
+    """Whatever else is wrong in the same output, each is told, with its own setting's path."""
+    settings = tomllib.loads(MINIMAL)
+    output: dict[str, object] = {"kind": "pub", "bind": "tcp://127.0.0.1:*"}
+    expected: Counter[str] = Counter()
+    for number in chosen:
+        wrong, paths = _MISTAKES[number]
+        output |= wrong
+        expected.update(paths)
+    if "kind" in output and output["kind"] != "pub":  # then nothing is said of what goes with a kind
+        for misplaced in {"connections", "name", "slots", "start"} & output.keys():
+            expected[f"output[1].{misplaced}"] -= 1
+        expected["output[1].max_replays"] = 0
+    settings["output"].append(output)
+    with pytest.raises(ConfigError) as caught:
+        parse(settings)
+    assert Counter(line.split(": ")[0] for line in caught.value.problems) == +expected
+
+
+_ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.datetimes(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.data())
+def test_whatever_is_written_is_taken_or_refused_in_lines(data: st.DataObject) -> None:
+    """Values of any type in any place of the file: never another error than ConfigError."""
+    settings = tomllib.loads(MINIMAL + '[[output.table]]\nname = "t"\n[store]\n[security]\n[status]\n')
+    sections = [settings, *(settings[name] for name in ("source", "store", "security", "status"))]
+    sections += [settings["output"][0], settings["output"][0]["table"][0]]
+    models = [Config, *(Config.model_fields[name].annotation for name in ("source", "store", "security"))]
+    models += [Config.model_fields["status"].annotation, OutputConfig, TableConfig]
+    for _ in range(data.draw(st.integers(1, 3))):
+        place = data.draw(st.integers(0, len(sections) - 1))
+        name = data.draw(st.sampled_from([*models[place].model_fields, "other"]))
+        sections[place][name] = data.draw(_ANYTHING)
+    try:
+        parse(settings)
+    except ConfigError as error:
+        assert error.problems
+        assert all(line and "\n" not in line for line in error.problems)
+
+
 def test_an_empty_file_says_which_sections_to_write(tmp_path: Path) -> None:
     """The two sections without defaults are asked for."""
     assert problems(tmp_path, "") == [
@@ -165,6 +238,36 @@ def test_two_outputs_cannot_bind_one_port(tmp_path: Path) -> None:
     again = '\n[[output]]\nkind = "push"\nbind = ["tcp://127.0.0.1:5560", "tcp://127.0.0.1:*"]\n'
     [line] = problems(tmp_path, MINIMAL + again)
     assert line == 'output[1].bind: "tcp://127.0.0.1:5560" is also bound by output[0]; use another port'
+
+
+def test_two_groups_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Under its name the store keeps how far a group is; the later one is named by its place."""
+    group = '\n[[output]]\nkind = "group"\nname = "mail"\nbind = "tcp://127.0.0.1:*"\n'
+    [line] = problems(tmp_path, MINIMAL + group * 2)
+    assert line == 'output[2].name: "mail" is also the name of output[1]; give each group its own'
+
+
+@pytest.mark.parametrize("slots", ["0", "5000", '"4"', "true"])
+def test_slots_that_cannot_be_are_told_of_slots(tmp_path: Path, slots: str) -> None:
+    """And not of the buckets that they are to the core."""
+    group = '\n[[output]]\nkind = "group"\nname = "mail"\nbind = "tcp://127.0.0.1:*"\n'
+    [line] = problems(tmp_path, f"{MINIMAL}{group}slots = {slots}\n")
+    assert line.startswith("output[1].slots: must be ")
+
+
+def test_a_start_in_the_future_is_refused(tmp_path: Path) -> None:
+    """Of source and group alike, in a line; clocks may differ by some minutes."""
+    group = '\n[[output]]\nkind = "group"\nname = "mail"\nbind = "tcp://127.0.0.1:*"\nstart = "{}"\n'
+
+    def with_start(seconds: int) -> str:
+        start = Timestamp(Timestamp.now().seconds + seconds)
+        return MINIMAL.replace("[source]", f'[source]\nstart = "{start}"') + group.format(start)
+
+    assert [line.split("Z ")[1] for line in problems(tmp_path, with_start(600))] == [
+        'lies in the future; write "store" or "now", or a time that has been',
+        'lies in the future; write "now", or a time that has been',
+    ]
+    assert load(written(tmp_path, with_start(60))).source.start_at is not None
 
 
 def test_toml_date_times_are_taken(tmp_path: Path) -> None:
@@ -278,6 +381,7 @@ truncate = { note = -1 }
         "output[0].table[0].where",
         "output[0].table[0].where",
         "output[0].table[0].truncate",
+        "output[0].topic",
     ]
     assert all("write a condition such as" in line for line in found if ".where" in line)
 
@@ -285,11 +389,11 @@ truncate = { note = -1 }
 @pytest.mark.parametrize(
     ("choice", "said"),
     [
-        ('topic = "{table}/{bucket}/"', "output[0]: topic: names {bucket}, and there are no buckets"),
-        ("buckets = 4", 'output[0]: topic: buckets needs one, such as "{database}'),
-        ('buckets = 4\ntopic = "{table}/"', "output[0]: topic: must name {bucket}"),
-        ("buckets = 5000", "output[0].buckets: must be 1 to 4096, is 5000"),
-        ('[[output.table]]\nname = "t"\nhash = ["a"]', "output[0]: hash_key_file: hash needs a key"),
+        ('topic = "{table}/{bucket}/"', "output[0].topic: names {bucket}, and there are no buckets"),
+        ("buckets = 4", 'output[0].topic: buckets needs one, such as "{database}'),
+        ('buckets = 4\ntopic = "{table}/"', "output[0].topic: must name {bucket}"),
+        ('buckets = 5000\ntopic = "{table}/{bucket}/"', "output[0].buckets: must be 1 to 4096, is 5000"),
+        ('[[output.table]]\nname = "t"\nhash = ["a"]', "output[0].hash_key_file: hash needs a key"),
         ('[[output.table]]\nname = "t"\nmask = ["a"]\nexclude_columns = ["A"]', '"a" is in exclude_columns'),
         ('[[output.table]]\nname = "t"\ncolumns = ["b"]\nmask = ["a"]', '"a" is in mask and not in columns'),
         ('[[output.table]]\nname = "t"\nhide = ["a"]', "output[0].table[0].hide: unknown setting"),
@@ -313,6 +417,17 @@ def test_a_key_file_is_there_and_long_enough(tmp_path: Path) -> None:
         assert "hunter2" not in str(caught.value)
 
 
+def test_a_name_or_a_value_never_breaks_the_line(tmp_path: Path) -> None:
+    """What a line break or a terminal's control character is in is still told in one line each."""
+    text = MINIMAL.replace('"p"', r'"p\nq"') + '"a\\nb" = 1\nmod_types = ["\\r", "\\u001b"]\n'
+    assert [line.split("; ")[0] for line in problems(tmp_path, text)] == [
+        r'source.project: must be a plain id such as "my-database" without slashes, is "p\nq"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\r"',
+        r'output[0].mod_types: must be "INSERT", "UPDATE" or "DELETE", is "\x1b"',
+        r"output[0].a\nb: unknown setting",
+    ]
+
+
 def test_a_value_is_never_printed_at_length() -> None:
     """Whatever was pasted into a setting, the error stays a line."""
     with pytest.raises(ConfigError) as caught:
@@ -325,16 +440,16 @@ def test_a_value_is_never_printed_at_length() -> None:
     [
         (
             'kind = "replay"\nvalues = "json"',
-            'output[1]: values: does not go with kind = "replay", which has none',
+            'output[1].values: does not go with kind = "replay", which has none',
         ),
         (
             'kind = "replay"\ntables = ["a"]',
-            'output[1]: tables: does not go with kind = "replay", which has none',
+            'output[1].tables: does not go with kind = "replay", which has none',
         ),
         ('kind = "replay"\nmax_replays = 20', "output[1].max_replays: must be 1 to 10, is 20"),
-        ('kind = "push"\nmax_replays = 3', 'output[1]: max_replays: goes with kind = "replay"'),
-        ('kind = "push"\nring_bytes = 2', 'output[1]: ring_bytes: goes with kind = "pub", "feed"'),
-        ('kind = "feed"\non_full = "detach"', 'output[1]: on_full: does not go with kind = "feed"'),
+        ('kind = "push"\nmax_replays = 3', 'output[1].max_replays: goes with kind = "replay"'),
+        ('kind = "push"\nring_bytes = 2', 'output[1].ring_bytes: goes with kind = "pub", "feed"'),
+        ('kind = "feed"\non_full = "detach"', 'output[1].on_full: does not go with kind = "feed"'),
     ],
 )
 def test_a_setting_of_another_kind_of_output_is_refused(tmp_path: Path, output: str, said: str) -> None:
@@ -349,7 +464,7 @@ def test_a_feed_and_a_replay_have_one_endpoint(tmp_path: Path) -> None:
     for kind in ("feed", "replay"):
         text = f'{MINIMAL}\n[[output]]\nkind = "{kind}"\nbind = ["tcp://127.0.0.1:1", "tcp://127.0.0.1:2"]\n'
         [problem] = problems(tmp_path, text)
-        assert problem.startswith(f'output[1]: bind: kind = "{kind}" has one endpoint')
+        assert problem.startswith(f'output[1].bind: kind = "{kind}" has one endpoint')
 
 
 def test_outputs_are_numbered_without_those_that_only_answer(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """`Link` against a ROUTER that the test plays: what is asked, credit, garbage, silence, a new connection."""
 
+import contextlib
 import logging
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -194,9 +196,39 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(
         relay.answer(encode_reply("done", last))
         assert [answer.kind for answer in taken(link, 1)] == ["done"]
     assert [record.message.removeprefix(f"the relay at {relay.endpoint} ") for record in caplog.records] == [
-        "does not answer: it is connected to anew",
+        "does not answer (is it an output of another kind?): it is connected to anew",
         "answers again",
     ]
+
+
+def test_a_socket_of_another_kind_is_told_of_and_left(caplog: pytest.LogCaptureFixture) -> None:
+    """ZeroMQ never connects to its place again: the link does, and finds the relay that is there by then."""
+    context = zmq.Context.instance()
+    wrong, right = context.socket(zmq.PUB), context.socket(zmq.ROUTER)
+    port = wrong.bind_to_random_port("tcp://127.0.0.1")
+    with Link(f"tcp://127.0.0.1:{port}") as link, right:
+        link.ask("join")
+        for _ in range(WAIT_MS // 50):
+            if link.look_around(0.0):
+                break
+            link.socket.poll(50)
+        wrong.close()
+        for _ in range(WAIT_MS // 50):  # the port is given up a little later
+            with contextlib.suppress(zmq.ZMQError):
+                right.bind(f"tcp://127.0.0.1:{port}")
+                break
+            time.sleep(0.05)
+        assert not caplog.records
+        seconds = 0.0
+        while not right.poll(50):
+            assert seconds < 40 * SILENCE_S
+            if not link.open:
+                again = link.ask("join")
+            link.look_around(seconds)
+            seconds += SILENCE_S / 5
+        assert decode_request(right.recv_multipart()[1])["id"] == again
+    [record] = caplog.records
+    assert "does not answer (is it an output of another kind?)" in record.message
 
 
 def test_what_lies_in_the_socket_is_no_silence(relay: Relay) -> None:

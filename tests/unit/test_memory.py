@@ -122,3 +122,41 @@ def test_schemas_without_end_do_not_pile_up() -> None:
     )
     # A shape takes more than a KiB.
     assert kib < 6_000
+
+
+def test_a_re_read_that_nobody_takes_from_holds_few_mebibytes() -> None:
+    """75 MB pushed into the pipeline of a replay, whose reader takes nothing: what it read waits, bounded."""
+    kib = grown(
+        """
+        import threading
+        from spanwire.config import Config
+        from spanwire.relay.rereading import ring_pipeline
+
+        config = Config.model_validate({
+            "source": {"project": "p", "instance": "i", "database": "d", "stream": "s"},
+            "output": [{"kind": "pub", "bind": ANY}],
+        })
+        columns = [ID, Column("S", {"code": "STRING"})]
+        text = '{"S":"' + "x" * 50_000 + '"}'
+        pushed = threading.Semaphore(0)
+        with ring_pipeline(config, 0) as pipeline:
+            one = partition(pipeline, "token")
+            reader = pipeline.ring(0).reader()
+
+            def push():
+                for number in range(1_500):
+                    one.push(rows(number, columns, text))
+                    pushed.release()
+
+            thread = threading.Thread(target=push)
+            before = peak()
+            thread.start()
+            while pushed.acquire(timeout=1):
+                pass
+            print(peak() - before)
+            while thread.is_alive():
+                reader.read(0.01)
+        """
+    )
+    # 8 MiB of messages, and those being made.
+    assert kib < 16_000

@@ -273,5 +273,5 @@ def test_the_end_is_told() -> None:
 
 def test_a_port_in_use_is_said_in_a_line() -> None:
     """The endpoint, and what to do."""
-    with serving() as router, pytest.raises(SocketError, match="use another port"):
+    with serving() as router, pytest.raises(SocketError, match="bind to another port"):
         Router([router.endpoints[0]], STREAM, {})

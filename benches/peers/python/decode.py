@@ -38,16 +38,28 @@ class PlainRecord(NamedTuple):
 
 
 class PlainColumn(NamedTuple):
-    """A column of a record. `code`: of its type, arrays are not read."""
+    """A column of a record."""
 
     name: str
     code: str
+    """Of its type."""
+    element: str
+    """Of an array its elements' code, else empty."""
     is_key: bool
     ordinal: int
 
 
+class PlainChild(NamedTuple):
+    """A partition that another ends in."""
+
+    start: Any
+    """As the client hands timestamps over; it takes it back as a parameter."""
+    token: str
+    parents: tuple[str, ...]
+
+
 class Reader(ABC):
-    """Messages in, records out. The client's result set does chunk merging and row forming."""
+    """Messages or rows in, records out. The client's result set does chunk merging and row forming."""
 
     lazy: bool
 
@@ -58,10 +70,15 @@ class Reader(ABC):
         """The records that these messages complete."""
         self._results._response_iterator = (PartialResultSet.deserialize(message) for message in messages)
         for row in self._results:
-            yield from self._records(row[0])
+            yield from self.records(row)
 
     @abstractmethod
-    def _records(self, value: Any) -> Iterator[PlainRecord]: ...
+    def records(self, row: Any) -> Iterator[PlainRecord]:
+        """The data change records of a row of the query."""
+
+    @abstractmethod
+    def children(self, row: Any) -> Iterator[PlainChild]:
+        """The child partitions that a row of the query names."""
 
     @abstractmethod
     def shape(self, columns: Any) -> Any:
@@ -85,17 +102,25 @@ class ValuesReader(Reader):
 
     lazy = False
 
-    def _records(self, value: Any) -> Iterator[PlainRecord]:
-        for item in value:
+    def records(self, row: Any) -> Iterator[PlainRecord]:
+        """From the client's lists."""
+        for item in row[0]:
             for commit, sequence, transaction, is_last, table, columns, mods, *rest in item[0]:
                 seconds = int(commit.timestamp())
                 yield PlainRecord(
                     seconds, commit.nanosecond, sequence, transaction, is_last, table, columns, mods, *rest
                 )
 
+    def children(self, row: Any) -> Iterator[PlainChild]:
+        """From the client's lists."""
+        for item in row[0]:
+            for start, _, children in item[2]:
+                for token, parents in children:
+                    yield PlainChild(start, token, tuple(parents))
+
     def shape(self, columns: Any) -> Any:
         """Names, types, roles and places."""
-        return tuple((name, code["code"], key, place) for name, code, key, place in columns)
+        return tuple((name, *_codes(kind), key, place) for name, kind, key, place in columns)
 
     def columns(self, columns: Any) -> list[PlainColumn]:
         """From the lists that the client makes of them."""
@@ -121,8 +146,9 @@ class LazyReader(Reader):
         super().__init__()
         self._second = ("", 0)
 
-    def _records(self, value: Any) -> Iterator[PlainRecord]:
-        for item in value.list_value.values:
+    def records(self, row: Any) -> Iterator[PlainRecord]:
+        """From protobuf values."""
+        for item in row[0].list_value.values:
             for record in item.list_value.values[0].list_value.values:
                 fields = record.list_value.values
                 seconds, nanos = self._timestamp(fields[0].string_value)
@@ -143,6 +169,16 @@ class LazyReader(Reader):
                     fields[12].bool_value,
                 )
 
+    def children(self, row: Any) -> Iterator[PlainChild]:
+        """From protobuf values; timestamps as text."""
+        for item in row[0].list_value.values:
+            for record in item.list_value.values[2].list_value.values:
+                start, _, children = record.list_value.values
+                for child in children.list_value.values:
+                    token, parents = child.list_value.values
+                    names = tuple(parent.string_value for parent in parents.list_value.values)
+                    yield PlainChild(start.string_value, token.string_value, names)
+
     def _timestamp(self, text: str) -> tuple[int, int]:
         whole, _, fraction = text[:-1].partition(".")
         if whole != self._second[0]:
@@ -159,11 +195,11 @@ class LazyReader(Reader):
         return [
             PlainColumn(
                 name.string_value,
-                json.loads(code.string_value)["code"],
+                *_codes(json.loads(kind.string_value)),
                 key.bool_value,
                 int(ordinal.string_value),
             )
-            for name, code, key, ordinal in described
+            for name, kind, key, ordinal in described
         ]
 
     def texts(self, mod: Any) -> tuple[str, str, str]:
@@ -175,6 +211,11 @@ class LazyReader(Reader):
         """Parsed here."""
         keys, new, old = self.texts(mod)
         return json.loads(keys), json.loads(new), json.loads(old)
+
+
+def _codes(kind: dict[str, Any]) -> tuple[str, str]:
+    """A type's code, and that of its elements."""
+    return kind["code"], kind.get("array_element_type", {}).get("code", "")
 
 
 READERS: dict[str, type[Reader]] = {"values": ValuesReader, "lazy": LazyReader}

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import time
-from base64 import b64decode
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Sequence
 from importlib.resources import as_file, files
 from typing import Any, Literal
 
 import capnp
 import zmq
-from decode import READERS, PlainRecord, Reader
+from decode import READERS, PlainChild, PlainRecord, Reader
+from typed import Writer, writer
 
 _CAPTURE = {
     "OLD_AND_NEW_VALUES": "oldAndNewValues",
@@ -36,7 +35,7 @@ def schema() -> Any:
 
 
 class PlainRelay:
-    """One partition's way from PartialResultSet bytes to a PUB socket. One thread."""
+    """One partition's way from PartialResultSet bytes, or the client's rows, to a PUB socket. One thread."""
 
     def __init__(
         self,
@@ -45,6 +44,7 @@ class PlainRelay:
         decode: Literal["values", "lazy"] = "values",
         values: Literal["json", "typed"] = "json",
         topic: str = "d/s/{table}/",
+        partition: str = "token",
         batch_bytes: int = 64 << 10,
     ) -> None:
         self._schema = schema()
@@ -52,6 +52,7 @@ class PlainRelay:
         self._reader = READERS[decode]()
         self._values = values
         self._topic = topic
+        self._partition = hashlib.sha256(partition.encode()).digest()[:16]
         self._batch_bytes = batch_bytes
         self._shapes: dict[Any, _Shape] = {}
         self._flows: dict[str, _Flow] = {}
@@ -61,8 +62,19 @@ class PlainRelay:
 
     def push(self, messages: Sequence[bytes]) -> None:
         """Take messages of the query, in order; send what is full."""
+        self._take_all(self._reader.read(messages))
+
+    def push_row(self, row: Any) -> None:
+        """Take a row as the client hands it over; send what is full."""
+        self._take_all(self._reader.records(row))
+
+    def children(self, row: Any) -> list[PlainChild]:
+        """The child partitions that a row names."""
+        return list(self._reader.children(row))
+
+    def _take_all(self, records: Iterable[PlainRecord]) -> None:
         received_at = time.time_ns()
-        for record in self._reader.read(messages):
+        for record in records:
             if (moment := (record.seconds, record.nanos)) != self._seen_at:
                 self._seen_at = moment
                 self._seen.clear()
@@ -81,7 +93,7 @@ class PlainRelay:
         flow = self._flows.get(record.table)
         if flow is None:
             topic = self._topic.format(table=record.table).encode()
-            self._flows[record.table] = flow = _Flow(topic)
+            self._flows[record.table] = flow = _Flow(topic, self._partition)
         if flow.shape is not shape:
             self._send(flow)
             flow.shape = shape
@@ -151,9 +163,9 @@ class PlainRelay:
 class _Flow:
     """The open message of one topic."""
 
-    def __init__(self, topic: bytes) -> None:
+    def __init__(self, topic: bytes, partition: bytes) -> None:
         self.topic = topic
-        self.partition = hashlib.sha256(b"token").digest()[:16]
+        self.partition = partition
         self.shape: _Shape | None = None
         self.sequence = 0
         self.empty()
@@ -179,12 +191,16 @@ class _Shape:
     def __init__(self, capnp: Any, reader: Reader, record: PlainRecord) -> None:
         described = reader.columns(record.columns)
         message = capnp.Columns.new_message(table=record.table)
-        self._keys: list[tuple[str, Callable[[Any, Any], None]]] = []
-        self._others: list[tuple[str, Callable[[Any, Any], None]]] = []
+        self._keys: list[tuple[str, Writer]] = []
+        self._others: list[tuple[str, Writer]] = []
         for place, column in zip(message.init("columns", len(described)), described, strict=True):
             place.name, place.type.code = column.name, column.code.lower()
+            if column.element:
+                place.type.init("arrayElement").code = column.element.lower()
             place.isPrimaryKey, place.ordinalPosition = column.is_key, column.ordinal
-            (self._keys if column.is_key else self._others).append((column.name, _WRITERS[column.code]))
+            (self._keys if column.is_key else self._others).append(
+                (column.name, writer(column.code, column.element))
+            )
         self.frame: bytes = message.to_bytes()
         self.hash = hashlib.sha256(self.frame).digest()[:16]
 
@@ -205,29 +221,3 @@ class _Shape:
                     place.null = None
                 else:
                     write(place, value)
-
-
-def _timestamp(place: Any, text: str) -> None:
-    whole, _, fraction = text[:-1].partition(".")
-    group = place.init("timestamp")
-    group.seconds = int(datetime.fromisoformat(whole).replace(tzinfo=UTC).timestamp())
-    group.nanos = int(f"{fraction:0<9}")
-
-
-def _set(field: str, convert: Callable[[Any], Any] | None = None) -> Callable[[Any, Any], None]:
-    if convert is None:
-        return lambda place, value: setattr(place, field, value)
-    return lambda place, value: setattr(place, field, convert(value))
-
-
-_WRITERS: dict[str, Callable[[Any, Any], None]] = {
-    "BOOL": _set("bool"),
-    "INT64": _set("int64", int),
-    "FLOAT64": _set("float64", float),
-    "NUMERIC": _set("text"),
-    "STRING": _set("text"),
-    "DATE": _set("text"),
-    "JSON": _set("text"),
-    "BYTES": _set("bytes", b64decode),
-    "TIMESTAMP": _timestamp,
-}

@@ -1,6 +1,7 @@
 """Benches: spanwire beside its peers and its limits, in one run. What the figures mean: benches/README.md.
 
-A part is a subject: `core`, `relay`, `latency`, `scale`. Each gives steps, which `run` takes in turn.
+A part is a subject: `core`, `consumer`, `relay`, `latency`, `scale`. Each gives steps, which `run`
+takes in turn.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from spanwire import _core
-from spanwire.bench import core
+from spanwire.bench import consumer, core, latency, relay, scale
 from spanwire.bench.budgets import judge, rounded
 from spanwire.bench.figures import Report
 from spanwire.bench.plan import Part, Plan, Tell
@@ -18,7 +19,13 @@ from spanwire.errors import ConfigError
 
 __all__ = ["PARTS", "Plan", "Report", "as_json", "check_build", "judge", "run"]
 
-PARTS: dict[str, Part] = {"core": core}
+PARTS: dict[str, Part] = {
+    "core": core,
+    "relay": relay,
+    "latency": latency,
+    "consumer": consumer,
+    "scale": scale,
+}
 
 
 def check_build() -> None:

@@ -38,7 +38,9 @@ BUDGETS = (
     Budget("time in the relay at 1,000 changes/s, p99", "latency_1000_relay_p99", most=1.0),
     Budget("dedup of a version", "dedup", most=50),
     Budget("memory at the end of a backlog beside its middle", "backlog_end", "backlog_middle", most=1.1),
-    Budget("memory under a stalled consumer beside none", "stalled_end", "stalled_before", most=1.1),
+    Budget(
+        "memory under stalled consumers, at the end beside early", "stalled_end", "stalled_early", most=1.1
+    ),
     Budget("1,000 idle partitions, memory", "idle_memory", most=300),
     Budget("1,000 idle partitions, processor", "idle_cpu", most=10),
     Budget("consumer, changes handed over", "consumer_untouched", least=1e6),

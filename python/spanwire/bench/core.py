@@ -152,18 +152,24 @@ class Captured:
                     left -= message.count
 
 
-def libzmq_alone(captured: Captured, passes: int = 1) -> float:
+def libzmq_alone(captured: Captured, passes: int = 1, *, curve: bool = False) -> float:
     """Raw libzmq by pyzmq: the same bytes in the same messages to the same subscriber.
 
-    As pyzmq does it best: bodies without a copy, the small frames copied, which is cheaper.
+    As pyzmq does it best: bodies without a copy, the small frames copied, which is cheaper. `curve`:
+    encrypted.
     """
     context = zmq.Context()
     try:
         socket = context.socket(zmq.PUB)
         socket.set(zmq.SNDHWM, 0)
         socket.set(zmq.LINGER, 0)
+        keys = None
+        if curve:
+            public, secret = zmq.curve_keypair()
+            socket.curve_publickey, socket.curve_secretkey, socket.curve_server = public, secret, True
+            keys = (public, *zmq.curve_keypair())
         port = socket.bind_to_random_port("tcp://127.0.0.1")
-        with Receiver(f"tcp://127.0.0.1:{port}") as receiver:
+        with Receiver(f"tcp://127.0.0.1:{port}", curve=keys) as receiver:
             receiver.wait_ready(lambda: socket.send_multipart([_TICK, b"", b"", b""]))
             sent, seconds = 0, []
             for _ in range(passes):

@@ -15,6 +15,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
     except ImportError:
         raise ConfigError("matplotlib is missing: install it with pip install 'spanwire[bench]'") from None
     matplotlib.use("agg")
+    matplotlib.rcParams["svg.hashsalt"] = "spanwire"  # names within a picture do not differ by the run
     folder.mkdir(parents=True, exist_ok=True)
     drawn: list[Path] = []
     for name, curve in report.curves.items():

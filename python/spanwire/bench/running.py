@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import Any
 
 from spanwire.bench import peers
 from spanwire.children import Child
+from spanwire.errors import SpanwireError
 
 START_S = 60.0
 """How long a process may take to say that it is there."""
@@ -29,7 +31,7 @@ instance = "{instance}"
 database = "{database}"
 stream = "{stream}"
 emulator_host = "{address}"
-tick_ms = 100
+tick_ms = {tick_ms}
 {source}
 [store]
 path = "{folder}/progress.db"
@@ -55,6 +57,22 @@ class Served:
     address: str
     database: str
     """projects/…/instances/…/databases/…"""
+
+    def hold(self, changes: int) -> None:
+        """Ready-made messages of whoever asks from now on are held back: so many changes in a partition."""
+        self.child.tell({"hold": changes})
+        self.child.expect(START_S)
+
+    def wait_for_readers(self, readers: int) -> None:
+        """Until so many queries stand where their messages are held back. SpanwireError."""
+        deadline = time.monotonic() + START_S
+        while True:
+            self.child.tell({"held": None})
+            if self.child.expect(START_S)["held"] >= readers:
+                return
+            if time.monotonic() > deadline:
+                raise SpanwireError(f"the simulator's partitions are not all read after {START_S:.0f} s")
+            time.sleep(0.01)
 
     def release(self) -> None:
         """Let its held messages go. It answers at once."""
@@ -83,7 +101,9 @@ def simulator(stack: ExitStack, folder: Path, *arguments: str) -> Served:
     return Served(child, served["address"], served["database"])
 
 
-def spanwire(stack: ExitStack, folder: Path, served: Served, outputs: str, source: str = "") -> Running:
+def spanwire(
+    stack: ExitStack, folder: Path, served: Served, outputs: str, source: str = "", *, tick_ms: int = 100
+) -> Running:
     """`spanwire run`; `outputs` and `source` are TOML: tables of outputs, more settings of the source."""
     _, project, _, instance, _, database = served.database.split("/")
     config = folder / "relay.toml"
@@ -95,6 +115,7 @@ def spanwire(stack: ExitStack, folder: Path, served: Served, outputs: str, sourc
             stream=STREAM,
             address=served.address,
             source=source,
+            tick_ms=tick_ms,
             folder=folder,
             outputs=outputs,
         ),

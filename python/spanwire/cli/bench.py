@@ -43,6 +43,30 @@ def core(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: J
     _measure(["core"], repeat, quick, plot, as_json)
 
 
+@bench.command()
+def latency(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """How long a change is on its way, stage by stage, at 1,000, 10,000 and 100,000 changes/s."""
+    _measure(["latency"], repeat, quick, plot, as_json)
+
+
+@bench.command()
+def relay(repeat: Repeat = 3, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """Whole relays end to end, beside plain Python, Go and a bare gRPC read; and what changes their speed."""
+    _measure(["relay"], repeat, quick, plot, as_json)
+
+
+@bench.command()
+def consumer(repeat: Repeat = 5, quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """The consumer library, from a socket to changes in Python, beside json.loads."""
+    _measure(["consumer"], repeat, quick, plot, as_json)
+
+
+@bench.command()
+def scale(quick: Quick = False, plot: Plot = None, as_json: Json = False) -> None:
+    """How cost grows: partitions, subscribers, threads, a long backlog; memory under load, and while idle."""
+    _measure(["scale"], 1, quick, plot, as_json)
+
+
 def _measure(parts: list[str], repeat: int, quick: bool, plot: Path | None, as_json: bool) -> None:
     # Brings in the peers, which nothing else needs.
     from rich.console import Console
@@ -70,12 +94,12 @@ def _measure(parts: list[str], repeat: int, quick: bool, plot: Path | None, as_j
 
 def _show(report: Report) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from spanwire.bench import judge
 
     console = Console()
-    figures = Table("figure", "median", "least", "most", "unit")
+    figures = Table(Column("figure", overflow="fold"), "median", "least", "most", "unit")
     for name, figure in report.figures.items():
         figures.add_row(name, *map(_number, (figure.median, figure.least, figure.most)), figure.unit)
     console.print(figures)

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -35,17 +36,18 @@ def check(
         _show(settings.load(config), sample, as_json=as_json)
         return
     found: dict[str, str] = {}
+    warnings: list[str] = []
     try:
         loaded = settings.load(config)
     except ConfigError as error:
         problems, code = error.problems, 2
     else:
-        problems, code = _at_work(loaded, found), 1
+        problems, code = _at_work(loaded, found, warnings), 1
     if as_json:
-        print_json({"ok": not problems, "problems": problems, **found})
+        print_json({"ok": not problems, "problems": problems, "warnings": warnings, **found})
     else:
-        for problem in problems:
-            typer.echo(problem, err=True)
+        for line in [*problems, *(f"warning: {warning}" for warning in warnings)]:
+            typer.echo(line, err=True)
         if not problems:
             typer.echo(f"{config}: fine ({', '.join(f'{name} {value}' for name, value in found.items())})")
     if problems:
@@ -63,28 +65,43 @@ def _show(config: Config, sample: Path, *, as_json: bool) -> None:
         echo(shown)
 
 
-def _at_work(config: Config, found: dict[str, str]) -> list[str]:
-    """What stands in the way of running a config that is well formed."""
+def _at_work(config: Config, found: dict[str, str], warnings: list[str]) -> list[str]:
+    """What stands in the way of running a config that is well formed; fills in what else there is to say."""
     # Spanner's client takes a second to import, which no other command should wait for.
     from spanwire.relay import bind, build_pipeline
+    from spanwire.relay.group.desk import Desk
     from spanwire.source.connect import connect
+    from spanwire.source.unknown import unknown_names
     from spanwire.status import cannot_listen
     from spanwire.store import open_store
 
     def store() -> None:
         path = Path(config.store.path)
         was_there = path.exists()
-        open_store(config.store, config.source.identity).close()
+        opened_store = open_store(config.store, config.source.identity)
+        try:
+            # What the store knows goes on from there, wherever it began.
+            if opened_store.load():
+                beginning.pop("source.start", None)
+            known = {group.name for group in opened_store.groups() if group.state}
+            for number, one in enumerate(config.output):
+                if one.name in known:
+                    beginning.pop(f"output[{number}].start", None)
+        finally:
+            opened_store.close()
         if config.store.kind == "sqlite" and not was_there:
             # A check leaves nothing behind.
             for left in (path, path.with_name(f"{path.name}.lock")):
                 left.unlink(missing_ok=True)
 
-    def outputs() -> None:
-        with ExitStack() as opened:
-            for one in config.replays:
-                bind(config, one, opened)
-            opened.enter_context(build_pipeline(config))
+    def output(number: int) -> None:
+        one = config.output[number]
+        if one.kind == "replay":
+            bind(config, one, opened)
+            return
+        if one.kind == "group":
+            opened.callback(Desk(one.bind[0]).close)
+        opened.enter_context(build_pipeline(config, only=number))
 
     def status() -> None:
         if config.status.listen:
@@ -97,36 +114,41 @@ def _at_work(config: Config, found: dict[str, str]) -> list[str]:
         with connect(config.source) as connection:
             found["dialect"] = connection.dialect
             found["retention"] = connection.retention
-            problems.extend(_out_of_reach(config, connection.retention))
+            problems.extend(_out_of_reach(config, beginning, connection.retention))
+            warnings.extend(unknown_names(connection, config))
 
     problems: list[str] = []
+    beginning = _beginning(config)
     parts: dict[str, Callable[[], None]] = {
         "store": store,
-        "output": outputs,
+        **{f"output[{number}]": partial(output, number) for number in range(len(config.output))},
         "status.listen": status,
         "source": source,
     }
-    for name, probe in parts.items():
-        try:
-            probe()
-        except SpanwireError as error:
-            text = str(error)
-            problems.append(text if text.startswith(name) else f"{name}: {text}")
+    with ExitStack() as opened:  # outputs stay bound meanwhile: two of them may want one port
+        for name, probe in parts.items():
+            try:
+                probe()
+            except SpanwireError as error:
+                text = str(error)
+                problems.append(text if text.startswith(name) else f"{name}: {text}")
     return problems
 
 
-def _out_of_reach(config: Config, retention: str) -> list[str]:
-    """Times that can be written, and cannot be read."""
-    source, now = config.source, Timestamp.now().seconds
-    found = []
-    if source.start_at is not None and source.start_at.seconds < now - seconds_kept(retention):
-        found.append(
-            f"source.start: {source.start} is older than the {retention} that the stream keeps; begin later"
-        )
-    if source.start_at is not None and source.start_at.seconds > now:
-        found.append(f'source.start: {source.start} lies in the future; write "now" or a time that has been')
-    if source.end_at is not None and source.start_at is None and source.end_at.seconds < now:
-        found.append(
-            f"source.end: {source.end} has passed, and reading would begin now; write an earlier start"
-        )
+def _beginning(config: Config) -> dict[str, str]:
+    """Where to begin, by setting."""
+    groups = {f"output[{n}].start": one.start for n, one in enumerate(config.output) if one.kind == "group"}
+    return {"source.start": config.source.start, **groups}
+
+
+def _out_of_reach(config: Config, beginning: dict[str, str], retention: str) -> list[str]:
+    """Times that can be written, and cannot be read. `beginning`: where to begin, as far as it is used."""
+    now, end = Timestamp.now().seconds, config.source.end_at
+    found = [
+        f"{setting}: {start} is older than the {retention} that the stream keeps; begin later"
+        for setting, start in beginning.items()
+        if start not in ("now", "store") and Timestamp.parse(start).seconds < now - seconds_kept(retention)
+    ]
+    if end is not None and beginning.get("source.start") in ("now", "store") and end.seconds < now:
+        found.append(f"source.end: {end} has passed, and reading would begin now; write an earlier start")
     return found

@@ -10,6 +10,7 @@ from spanwire._core import Message
 from spanwire.cli.options import ConfigPath, Json, print_json
 from spanwire.errors import ConfigError
 from spanwire.records import DeadLetter
+from spanwire.words import counted
 
 group = typer.Typer(no_args_is_help=True, help="Work groups: how far they are, and their dead letters.")
 
@@ -34,7 +35,8 @@ def list_groups(config: ConfigPath, as_json: Json = False) -> None:
                 )
             else:
                 typer.echo(
-                    f"{one.name}: handled up to {watermark}, {letters} dead letters, {requeued} requeued"
+                    f"{one.name}: handled up to {watermark}, {counted(letters, 'dead letter')}, "
+                    f"{requeued:,} requeued"
                 )
 
 
@@ -81,7 +83,7 @@ def requeue(
     if as_json:
         print_json({"group": name, "requeued": number})
     else:
-        typer.echo(f"{number} dead letters of {name} are requeued")
+        typer.echo(f"requeued {counted(number, 'dead letter')} of {name}")
 
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:

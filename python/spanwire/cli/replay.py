@@ -13,6 +13,7 @@ from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import Json, print_json, replay_endpoint, stopped_by_signals
 from spanwire.consumer.replaying import Replay
 from spanwire.consumer.replaying import replay as begin
+from spanwire.words import counted
 
 _SHOWN_S = 0.5
 
@@ -78,6 +79,6 @@ def _print(replayed: Replay, stopped: object, *, show: bool) -> None:
             if show and now - shown > _SHOWN_S:
                 shown = now
                 line.update(
-                    f"{replayed.changes:,} changes, {replayed.changes / (now - began):,.0f}/s, "
+                    f"{counted(replayed.changes, 'change')}, {replayed.changes / (now - began):,.0f}/s, "
                     f"complete up to {replayed.position}"
                 )

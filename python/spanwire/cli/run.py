@@ -15,6 +15,7 @@ from rich.console import Console
 from spanwire import config as settings
 from spanwire.cli.logs import set_up_logs
 from spanwire.cli.options import ConfigPath, Json, print_json, stopped_by_signals
+from spanwire.words import counted
 
 if TYPE_CHECKING:
     from spanwire.relay import Relay
@@ -73,11 +74,12 @@ def _status_line(running: Relay) -> Iterator[None]:
             while not done.wait(1.0):
                 status = running.status()
                 changes = status["counters"]["changes"]
-                lag = status["lag_seconds"]
+                lag, problems = status["lag_seconds"], counted(len(status["problems"]), "problem")
                 line.update(
-                    f"{len(status['partitions'])} partitions, {changes:,} changes, {changes - before:,}/s, "
+                    f"{counted(len(status['partitions']), 'partition')}, {counted(changes, 'change')}, "
+                    f"{changes - before:,}/s, "
                     f"{'lag unknown' if lag is None else f'lag {lag:.1f} s'}"
-                    + (f", [red]{len(status['problems'])} problems[/red]" if status["problems"] else "")
+                    + (f", [red]{problems}[/red]" if status["problems"] else "")
                 )
                 before = changes
 

@@ -16,6 +16,7 @@ from google.protobuf import struct_pb2
 from spanwire._core import Message, Output, Pipeline, Timestamp
 from spanwire.config import Config
 from spanwire.errors import ConfigError, SpanwireError
+from spanwire.words import counted
 
 _WAIT_S = 10.0
 _DEFAULTS: dict[str, Any] = {
@@ -58,8 +59,9 @@ def echo(shown: list[Shown]) -> None:
     """As text, a change a line."""
     for one in shown:
         typer.echo(
-            f"output[{one.output}] ({one.kind}): {len(one.changes)} changes go out, {one.left_out} do not"
-            + (f", {one.undecided} because a condition cannot be decided" if one.undecided else "")
+            f"output[{one.output}] ({one.kind}): sends {counted(len(one.changes), 'change')}, "
+            f"leaves out {one.left_out:,}"
+            + (f"; could not decide a condition for {one.undecided:,}" if one.undecided else "")
         )
         for change in one.changes:
             values = " ".join(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -26,7 +26,10 @@ _SLICE_S = 0.2
 
 
 def tail(
-    endpoint: Annotated[list[str], typer.Argument(help="Where a relay's pub output is bound.")],
+    endpoint: Annotated[list[str], typer.Argument(help="Where a relay's pub or feed output is bound.")],
+    kind: Annotated[
+        Literal["pub", "feed"], typer.Option(help="What that output is; of another kind nothing is heard.")
+    ] = "pub",
     topic: Annotated[
         list[str] | None, typer.Option(help="Show these topics only, such as shop/all_tables/orders/.")
     ] = None,
@@ -47,9 +50,12 @@ def tail(
     set_up_logs()
     console = Console(soft_wrap=True, highlight=False)
     shown = 0
-    joining = _Joining(endpoint)
+    joining = _Joining(endpoint, kind, topic or [])
     deadline = None if timeout is None else time.monotonic() + timeout
-    with stopped_by_signals() as stop, Subscriber(endpoint, topics=topic or [""], on_gap=_tell) as subscriber:
+    with (
+        stopped_by_signals() as stop,
+        Subscriber(endpoint, topics=topic or [""], kind=kind, on_gap=_tell) as subscriber,
+    ):
         while not stop.is_set() and (count is None or shown < count):
             left = _SLICE_S if deadline is None else min(_SLICE_S, deadline - time.monotonic())
             if left <= 0:
@@ -77,8 +83,8 @@ def tail(
 class _Joining:
     """Says on stderr when the relays are heard: what is sent from then on is shown, or its loss told."""
 
-    def __init__(self, endpoints: list[str]) -> None:
-        self._endpoints = ", ".join(endpoints)
+    def __init__(self, endpoints: list[str], kind: str, topics: list[str]) -> None:
+        self._endpoints, self._kind, self._topics = ", ".join(endpoints), kind, ", ".join(topics)
         self._began = time.monotonic()
         self._joined = self._told = False
 
@@ -90,7 +96,10 @@ class _Joining:
             typer.echo(f"spanwire: joined {self._endpoints}", err=True)
         elif not self._told and time.monotonic() - self._began > _SILENCE_S:
             self._told = True
-            typer.echo(f"spanwire: nothing heard from a relay at {self._endpoints} yet", err=True)
+            what = f"nothing heard from a relay at {self._endpoints} yet"
+            ask = f'is an output of kind "{self._kind}" bound there'
+            also = f", of the stream that {self._topics} names" if self._topics else ""
+            typer.echo(f"spanwire: {what}; {ask}{also}?", err=True)
 
 
 def _tell(gap: Gap) -> None:

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, field_validator
 
 from spanwire._core import condition_problem
-from spanwire.config.section import Section, template_problem
+from spanwire.config.section import (
+    Problem,
+    Section,
+    Settings,
+    Wrong,
+    all_fit,
+    sections,
+    template_problem,
+    texts,
+)
 from spanwire.errors import ConfigError
 
 MAX_BUCKETS = 4096
@@ -23,11 +33,8 @@ def _table_problem(name: str) -> str | None:
     return None
 
 
-def _are_tables(names: list[str]) -> list[str]:
-    for name in names:
-        if problem := _table_problem(name):
-            raise ValueError(problem)
-    return names
+def _mod_type_problem(name: str) -> str | None:
+    return None if name in _MOD_TYPES else f'must be "INSERT", "UPDATE" or "DELETE", is "{name}"'
 
 
 class TableConfig(Section):
@@ -54,39 +61,21 @@ class TableConfig(Section):
     @field_validator("name")
     @classmethod
     def _is_table(cls, value: str) -> str:
-        return _are_tables([value])[0]
+        return all_fit([value], _table_problem)[0]
 
     @field_validator("where")
     @classmethod
     def _are_conditions(cls, value: list[str]) -> list[str]:
-        if problems := [problem for one in value if (problem := condition_problem(one))]:
-            raise ValueError("\n".join(problems))
-        return value
+        return all_fit(value, condition_problem)
 
     @field_validator("truncate")
     @classmethod
     def _are_lengths(cls, value: dict[str, int]) -> dict[str, int]:
-        if wrong := [name for name, most in value.items() if most < 0]:
-            raise ValueError(f'must be 0 or more for "{wrong[0]}", is {value[wrong[0]]}')
+        if wrong := [
+            f'must be 0 or more for "{name}", is {most}' for name, most in value.items() if most < 0
+        ]:
+            raise Wrong(wrong)
         return value
-
-    @model_validator(mode="after")
-    def _says_one_thing_of_a_column(self) -> TableConfig:
-        said: dict[str, str] = {}
-        problems: list[str] = []
-        for setting in ("exclude_columns", "mask", "truncate", "hash"):
-            for column in getattr(self, setting):
-                before = said.setdefault(column.lower(), setting)
-                if before != setting:
-                    problems.append(f'"{column}" is in {before} and in {setting}; leave it in one of them')
-                elif self.columns and column.lower() not in {one.lower() for one in self.columns}:
-                    if setting != "exclude_columns":
-                        problems.append(f'"{column}" is in {setting} and not in columns; add it there too')
-                elif self.columns and setting == "exclude_columns":
-                    problems.append(f'"{column}" is in columns and in exclude_columns; leave it in one')
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
 
 
 class Choice(Section):
@@ -111,47 +100,62 @@ class Choice(Section):
     @field_validator("tables", "exclude_tables")
     @classmethod
     def _names_tables(cls, value: list[str]) -> list[str]:
-        return _are_tables(value)
+        return all_fit(value, _table_problem)
 
     @field_validator("mod_types")
     @classmethod
     def _are_mod_types(cls, value: list[str]) -> list[str]:
-        for one in value:
-            if one not in _MOD_TYPES:
-                raise ValueError(f'must be "INSERT", "UPDATE" or "DELETE", is "{one}"')
-        return value
+        return all_fit(value, _mod_type_problem)
 
-    @model_validator(mode="after")
-    def _fits(self) -> Choice:
-        problems: list[str] = []
-        if self.topic is not None:
-            if problem := template_problem(self.topic, buckets=self.buckets is not None):
-                problems.append(f"topic: {problem}")
-        elif self.buckets is not None:
-            problems.append('topic: buckets needs one, such as "{database}/{stream}/{table}/{bucket}/"')
-        if self.hash_key_file is None and any(one.hash for one in self.table):
-            problems.append('hash_key_file: hash needs a key; write hash_key_file = "hash.key"')
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def choice(self) -> dict[str, Any]:
-        """As `_core.Output` takes it. ConfigError where the key cannot be read."""
+    def choice(self, where: str = "output") -> dict[str, Any]:
+        """As `_core.Output` takes it. ConfigError if the key cannot be read; `where`: the output's path."""
         names = {"tables", "exclude_tables", "mod_types", "buckets", "table"}
         given = self.model_dump(include=names, exclude_defaults=True)
         if self.hash_key_file is not None:
-            given["hash_key"] = _read_key(self.hash_key_file)
+            given["hash_key"] = _read_key(self.hash_key_file, f"{where}.hash_key_file")
         return given
 
 
-def _read_key(path: str) -> bytes:
+def choice_problems(given: Settings) -> Iterator[Problem]:
+    """What does not go together in the choice of one output."""
+    topic, tables = given.get("topic"), sections(given.get("table"))
+    has_buckets = given.get("buckets") is not None
+    if isinstance(topic, str):
+        if problem := template_problem(topic, buckets=has_buckets):
+            yield ("topic",), problem
+    elif topic is None and has_buckets:
+        yield ("topic",), 'buckets needs one, such as "{database}/{stream}/{table}/{bucket}/"'
+    if given.get("hash_key_file") is None and any(table.get("hash") for _, table in tables):
+        yield ("hash_key_file",), 'hash needs a key; write hash_key_file = "hash.key"'
+    for number, table in tables:
+        for place, problem in _table_problems(table):
+            yield ("table", number, *place), problem
+
+
+def _table_problems(given: Settings) -> Iterator[Problem]:
+    """What is said of a column twice, or in vain."""
+    columns = {one.lower() for one in texts(given.get("columns"))}
+    said: dict[str, str] = {}
+    for setting in ("exclude_columns", "mask", "truncate", "hash"):
+        for column in texts(given.get(setting)):
+            before = said.setdefault(column.lower(), setting)
+            if before != setting:
+                yield (setting,), f'"{column}" is in {before} and in {setting}; leave it in one of them'
+            elif columns and setting == "exclude_columns":
+                if column.lower() in columns:
+                    yield (setting,), f'"{column}" is in columns and in {setting}; leave it in one of them'
+            elif columns and column.lower() not in columns:
+                yield (setting,), f'"{column}" is in {setting} and not in columns; add it there too'
+
+
+def _read_key(path: str, setting: str) -> bytes:
     try:
         key = Path(path).read_bytes().strip()
     except OSError as error:
-        raise ConfigError(f"hash_key_file: {path}: cannot be read: {error.strerror}") from None
+        raise ConfigError(f"{setting}: {path}: cannot be read: {error.strerror}") from None
     if len(key) < MIN_KEY_BYTES:
         raise ConfigError(
-            f"hash_key_file: {path}: a key of {len(key)} bytes is guessed too easily; write {MIN_KEY_BYTES} "
+            f"{setting}: {path}: a key of {len(key)} bytes is guessed too easily; write {MIN_KEY_BYTES} "
             "bytes or more, such as openssl rand -hex 32 prints"
         )
     return key

@@ -8,8 +8,8 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from spanwire.config.section import Section, TimestampText
-from spanwire.timestamps import timestamp_problem
+from spanwire.config.section import Problem, Section, Settings, TimestampText
+from spanwire.timestamps import start_problem
 
 DEFAULT_SLOTS = 64
 MAX_SLOTS = 4096
@@ -45,20 +45,25 @@ class GroupSettings(Section):
     @field_validator("start")
     @classmethod
     def _is_start(cls, value: str) -> str:
-        if value != "now" and (problem := timestamp_problem(value)):
-            raise ValueError(f'{problem}; or write "now"')
+        if problem := start_problem(value, ("now",)):
+            raise ValueError(problem)
         return value
 
-    def group_problems(self, topic: str) -> Iterator[str]:
-        """What a group lacks."""
-        if not self.name:
-            yield 'name: a group needs one, such as name = "mail"'
-        if not topic.endswith("/{bucket}/"):
-            yield f'topic: of a group must end in "/{{bucket}}/", is "{topic}"'
+
+def group_problems(given: Settings) -> Iterator[Problem]:
+    """What an output of kind "group" lacks, or has too much."""
+    if not given.get("name"):
+        yield ("name",), 'a group needs one, such as name = "mail"'
+    if "buckets" in given:
+        yield ("buckets",), "of a group are its slots; write slots"
+    topic = given.get("topic", _TOPIC)
+    if isinstance(topic, str) and not topic.endswith("/{bucket}/"):
+        yield ("topic",), f'of a group must end in "/{{bucket}}/", is "{topic}"'
 
 
 def with_buckets(given: dict[str, Any]) -> dict[str, Any]:
     """The settings of a group as those of any output: its slots are buckets, the last level of topics."""
-    if "buckets" in given:
-        raise ValueError("buckets: of a group are its slots; write slots")
-    return {"topic": _TOPIC, **given, "buckets": given.get("slots", DEFAULT_SLOTS)}
+    slots = given.get("slots", DEFAULT_SLOTS)
+    # What is wrong with slots is told of slots alone.
+    fits = type(slots) is int and 1 <= slots <= MAX_SLOTS
+    return {"topic": _TOPIC, **given, "buckets": slots if fits else DEFAULT_SLOTS}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -14,8 +14,9 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
-from spanwire.config.endpoints import endpoint_problem
-from spanwire.config.models import Config, binding_problems
+from spanwire.config import together
+from spanwire.config.models import Config
+from spanwire.config.section import Place, Problem, Wrong
 from spanwire.errors import ConfigError
 
 _KINDS = {
@@ -52,14 +53,15 @@ def parse_text(text: str, name: str) -> Config:
 
 def parse(settings: Mapping[str, Any]) -> Config:
     """Check settings that have been read already."""
+    config, problems = None, list(together.problems(settings))
     try:
-        return Config.model_validate(dict(settings))
+        config = Config.model_validate(dict(settings))
     except ValidationError as error:
-        errors = error.errors(include_url=False)
-        lines = [line for one in errors for line in _lines(one)]
-        if all(one["loc"] for one in errors):  # the checks over all sections did not get their turn
-            lines += _across(settings)
-        raise _config_error(list(dict.fromkeys(lines))) from None
+        problems = [found for one in error.errors(include_url=False) for found in _problems(one)] + problems
+    if config is None or problems:
+        lines = [_line(f"{_path(place)}: {what}") for place, what in sorted(problems, key=_in_the_file)]
+        raise _config_error(list(dict.fromkeys(lines)))
+    return config
 
 
 def schema() -> dict[str, Any]:
@@ -71,30 +73,31 @@ def _config_error(problems: list[str]) -> ConfigError:
     return ConfigError("\n".join(problems), problems=problems)
 
 
-def _across(settings: Mapping[str, Any]) -> list[str]:
-    """What is wrong between sections, as far as those are well formed one by one."""
-    security, outputs = settings.get("security", {}), settings.get("output", [])
-    insist = isinstance(security, Mapping) and security.get("insist") is True
-    binds: list[list[str]] = []
-    for output in outputs if isinstance(outputs, list) else []:
-        bind = output.get("bind", []) if isinstance(output, Mapping) else []
-        entries = [bind] if isinstance(bind, str) else bind if isinstance(bind, list) else []
-        binds.append([one for one in entries if isinstance(one, str) and endpoint_problem(one) is None])
-    return binding_problems(binds, insist=insist)
+def _line(text: str) -> str:
+    """In one line, whatever names and values hold."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
-def _lines(error: ErrorDetails) -> Iterable[str]:
-    """One problem as lines: a check over several settings names more than one."""
+def _in_the_file(problem: Problem) -> tuple[int, int]:
+    """Where a problem stands among others: by its section, of outputs by their number."""
+    section, *rest = problem[0]
+    known = list(Config.model_fields)
+    place = known.index(str(section)) if section in known else len(known)
+    return place, rest[0] if rest and isinstance(rest[0], int) else 0
+
+
+def _problems(error: ErrorDetails) -> Iterator[Problem]:
+    """What pydantic found: a check of a list names more than one problem."""
     location = tuple(error["loc"])
-    if error["type"] != "value_error":
-        yield f"{_path(location)}: {_describe(error, location)}"
-        return
-    for line in str(error["ctx"]["error"]).splitlines():
-        # The checks over all sections name the setting themselves.
-        yield f"{_path(location)}: {line}" if location else line
+    found = [_describe(error, location)]
+    if error["type"] == "value_error":
+        wrong = error["ctx"]["error"]
+        found = wrong.problems if isinstance(wrong, Wrong) else [str(wrong)]
+    for line in found:
+        yield location, line
 
 
-def _describe(error: ErrorDetails, location: tuple[int | str, ...]) -> str:
+def _describe(error: ErrorDetails, location: Place) -> str:
     kind, value, field = error["type"], error["input"], _field(location)
     if kind == "missing":
         text = f"is missing{_example(field, location)}"
@@ -122,14 +125,14 @@ def _choice(field: FieldInfo, value: object) -> str:
     return f"must be {_either(choices)}, is {_show(value)}" + (f'; did you mean "{hint[0]}"?' if hint else "")
 
 
-def _path(location: tuple[int | str, ...]) -> str:
+def _path(location: Place) -> str:
     path = ""
     for part in location:
         path += f"[{part}]" if isinstance(part, int) else (f".{part}" if path else part)
     return path
 
 
-def _example(field: FieldInfo | None, location: tuple[int | str, ...]) -> str:
+def _example(field: FieldInfo | None, location: Place) -> str:
     if location == ("output",):
         return '; write [[output]] with kind = "pub" and bind = "tcp://127.0.0.1:5560"'
     if field is None:
@@ -182,7 +185,7 @@ def _section_of(field: FieldInfo | None) -> type[BaseModel] | None:
     return inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
 
 
-def _model(location: tuple[int | str, ...]) -> type[BaseModel]:
+def _model(location: Place) -> type[BaseModel]:
     model: type[BaseModel] = Config
     for part in location:
         if isinstance(part, str):
@@ -190,7 +193,7 @@ def _model(location: tuple[int | str, ...]) -> type[BaseModel]:
     return model
 
 
-def _field(location: tuple[int | str, ...]) -> FieldInfo | None:
+def _field(location: Place) -> FieldInfo | None:
     model: type[BaseModel] = Config
     field: FieldInfo | None = None
     for part in location:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from spanwire._core import Timestamp
 from spanwire.config.choice import Choice
-from spanwire.config.endpoints import endpoint_problem, listen_problem, only_this_machine
+from spanwire.config.endpoints import endpoint_problem, listen_problem
 from spanwire.config.group import GroupSettings, with_buckets
-from spanwire.config.section import Section, TimestampText, template_problem
+from spanwire.config.section import Section, TimestampText, all_fit, template_problem
 from spanwire.records import StreamIdentity
-from spanwire.timestamps import timestamp_problem
+from spanwire.timestamps import start_problem, timestamp_problem
 
 MIB = 1 << 20
 _IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
@@ -93,8 +92,8 @@ class SourceConfig(Section):
     @field_validator("start")
     @classmethod
     def _is_start(cls, value: str) -> str:
-        if value not in ("now", "store") and (problem := timestamp_problem(value)):
-            raise ValueError(f'{problem}; or write "store" or "now"')
+        if problem := start_problem(value, ("store", "now")):
+            raise ValueError(problem)
         return value
 
     @field_validator("end")
@@ -162,14 +161,14 @@ class StoreConfig(Section):
         return value
 
 
-_REPLAY_ONLY = ("max_replays", "queued_replays", "max_snapshots", "snapshot_readers", "data_boost")
-_ONE_ENDPOINT = ("feed", "replay", "group")
+Kind = Literal["pub", "push", "feed", "replay", "group"]
+REPLAY_ONLY = ("max_replays", "queued_replays", "max_snapshots", "snapshot_readers", "data_boost")
 
 
 class Sockets(Section):
     """The settings of an output that say where it sends, and how."""
 
-    kind: Literal["pub", "push", "feed", "replay", "group"]
+    kind: Kind
     """"pub" fans out to whoever subscribes; "push" spreads work over whoever pulls, without order; "feed"
     serves each consumer at its own pace; "replay" serves what was missed, re-reads and snapshots; "group"
     shares work over members, at least once, in order per key."""
@@ -222,10 +221,7 @@ class Sockets(Section):
     @field_validator("bind")
     @classmethod
     def _are_endpoints(cls, value: list[str]) -> list[str]:
-        for endpoint in value:
-            if problem := endpoint_problem(endpoint):
-                raise ValueError(problem)
-        return value
+        return all_fit(value, endpoint_problem)
 
     @property
     def options(self) -> dict[str, int]:
@@ -236,7 +232,7 @@ class Sockets(Section):
             "values",
             "on_full",
             "connections",
-            *_REPLAY_ONLY,
+            *REPLAY_ONLY,
         }
         given = self.model_dump(include=names, exclude_none=True)
         options = {name: int(value) for name, value in given.items()}
@@ -259,35 +255,6 @@ class OutputConfig(Choice, GroupSettings, Sockets):
     @classmethod
     def _buckets_are_slots(cls, value: Any) -> Any:
         return with_buckets(value) if isinstance(value, dict) and value.get("kind") == "group" else value
-
-    @model_validator(mode="after")
-    def _fits_its_kind(self) -> OutputConfig:
-        if problems := list(self._misplaced()):
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _misplaced(self) -> Iterator[str]:
-        """Settings that say nothing for this kind of output."""
-        if self.kind in _ONE_ENDPOINT and len(self.bind) > 1:
-            yield f'bind: kind = "{self.kind}" has one endpoint, these are {len(self.bind)}; keep one of them'
-        for name, field in OutputConfig.model_fields.items():
-            if name not in self.model_fields_set or getattr(self, name) == field.get_default():
-                continue  # a default that is written out changes nothing
-            if self.kind == "replay" and name not in {"kind", "bind", "connections", *_REPLAY_ONLY}:
-                yield f'{name}: does not go with kind = "replay", which has none; leave it out'
-            elif self.kind != "replay" and name in _REPLAY_ONLY:
-                yield f'{name}: goes with kind = "replay"; leave it out'
-            elif name == "connections" and self.kind not in ("feed", "replay"):
-                yield 'connections: goes with kind = "feed" or "replay"; leave it out'
-            elif name == "ring_bytes" and self.kind not in ("pub", "feed", "group"):
-                yield 'ring_bytes: goes with kind = "pub", "feed" or "group"; leave it out'
-            elif name == "on_full" and self.kind in ("feed", "group"):
-                never = f'does not go with kind = "{self.kind}", which never holds the others'
-                yield f"on_full: {never}; leave it out"
-            elif self.kind != "group" and name in GroupSettings.model_fields:
-                yield f'{name}: goes with kind = "group"; leave it out'
-        if self.kind == "group":
-            yield from self.group_problems(self.topic or "")
 
 
 class SecurityConfig(Section):
@@ -345,37 +312,3 @@ class Config(Section):
     def replays(self) -> list[OutputConfig]:
         """The outputs of kind "replay"."""
         return [one for one in self.output if one.kind == "replay"]
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> Config:
-        if not self.lanes:
-            raise ValueError(
-                'output: one of kind "replay" alone sends nothing; add a "pub", "push", "feed" or "group"'
-            )
-        binds = [output.bind for output in self.output]
-        names = [output.name for output in self.groups.values()]
-        if twice := {name for name in names if names.count(name) > 1}:
-            raise ValueError(f'output.name: "{min(twice)}" is the name of two groups; give each its own')
-        if problems := binding_problems(binds, insist=self.security.insist):
-            raise ValueError("\n".join(problems))
-        return self
-
-
-def binding_problems(binds: Sequence[Sequence[str]], *, insist: bool) -> list[str]:
-    """What is wrong with the endpoints of all outputs taken together, one line each."""
-    problems: list[str] = []
-    seen: dict[str, int] = {}
-    for number, endpoints in enumerate(binds):
-        for endpoint in endpoints:
-            where = f"output[{number}].bind"
-            if not insist and not only_this_machine(endpoint):
-                problems.append(
-                    f'{where}: "{endpoint}" can be reached from other machines with security.mode "none"; '
-                    "bind to 127.0.0.1, or set security.insist = true"
-                )
-            if endpoint in seen and not endpoint.endswith((":*", ":0")):
-                problems.append(
-                    f'{where}: "{endpoint}" is also bound by output[{seen[endpoint]}]; use another port'
-                )
-            seen.setdefault(endpoint, number)
-    return problems

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+Settings = Mapping[str, Any]
+"""A section as it was written, nothing of it checked yet."""
+Place = tuple[str | int, ...]
+"""The path of a setting: names, and numbers of list entries."""
+Problem = tuple[Place, str]
+"""Where, and what is wrong there."""
 
 
 def _as_text(value: object) -> object:
@@ -25,6 +33,35 @@ class Section(BaseModel):
     """A section: no setting that is not known, no type but the one asked for."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True)
+
+
+class Wrong(ValueError):
+    """More than one thing is wrong with a setting."""
+
+    def __init__(self, problems: list[str]) -> None:
+        """`problems`: each what is wrong, in words of its own."""
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def all_fit(values: list[str], problem_of: Callable[[str], str | None]) -> list[str]:
+    """The values, unless something is wrong with some."""
+    if problems := [problem for one in values if (problem := problem_of(one))]:
+        raise Wrong(problems)
+    return values
+
+
+def texts(value: object) -> list[str]:
+    """The texts of a setting: it, its entries or its names. What else it holds is told elsewhere."""
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value if isinstance(one, str)] if isinstance(value, (list, dict)) else []
+
+
+def sections(value: object) -> list[tuple[int, Settings]]:
+    """The sections of a list with their numbers. What else it holds is told elsewhere."""
+    entries = enumerate(value) if isinstance(value, list) else ()
+    return [(number, one) for number, one in entries if isinstance(one, dict)]
 
 
 def template_problem(value: str, *, buckets: bool) -> str | None:

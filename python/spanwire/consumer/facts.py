@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from spanwire._core import Timestamp
 from spanwire.errors import Gap
 from spanwire.timestamps import EARLIEST
+from spanwire.words import counted
 
 if TYPE_CHECKING:
     from spanwire._core import RecordVersion
@@ -189,7 +190,8 @@ class Missing:
         if self.sequences is not None:
             first, last = self.sequences
             numbers = f"{first}" if first == last else f"{first} to {last}"
-            what = f"{last - first + 1} messages missing ({numbers})" if self.certain else f"{what} {numbers}"
+            missing = f"{counted(last - first + 1, 'message')} missing ({numbers})"
+            what = missing if self.certain else f"{what} {numbers}"
         after = "the beginning" if self.after is None else self.after
         before = f"before {self.before}"
         if self.before is None:

@@ -109,6 +109,9 @@ class Link:
         self._silence = _Silence()
         self._said_garbled = False
         self._said_silent = False
+        self._refused = False
+        """The socket took nothing when it was last given something."""
+        self._refused_since: float | None = None
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         """To be polled for reading; nothing else."""
         for option, value in (
@@ -213,6 +216,8 @@ class Link:
                 self._send("ping", 0)
             if self._silence.silent(now) and not int(self._socket().getsockopt(zmq.EVENTS)) & zmq.POLLIN:
                 self._connect_anew()
+        if self._is_dead(now):
+            self._connect_anew()
         lost, self._lost = self._lost, []
         return lost
 
@@ -238,7 +243,9 @@ class Link:
         try:
             self._socket().send(encode_request(kind, id, **fields), zmq.NOBLOCK)
         except zmq.Again:
+            self._refused = True
             return False
+        self._refused = False
         return True
 
     def _socket(self) -> zmq.Socket[bytes]:
@@ -259,12 +266,20 @@ class Link:
             self._send("cancel", id)
             self._lose(id)
 
+    def _is_dead(self, now: float) -> bool:
+        """Whether nothing can be sent: ZeroMQ gives a connection up for good to a socket of another kind."""
+        if not self._refused:
+            self._refused_since = None
+        elif self._refused_since is None:
+            self._refused_since = now
+        return self._refused_since is not None and now - self._refused_since >= SILENCE_S
+
     def _connect_anew(self) -> None:
         """What waits to be sent goes with the old connection."""
         self._say_silent(True)
         for id in self.open:
             self._lose(id)
-        self._silence = _Silence()
+        self._silence, self._refused = _Silence(), False
         socket = self._socket()
         socket.disconnect(self.endpoint)
         socket.connect(self.endpoint)
@@ -275,7 +290,10 @@ class Link:
             return
         self._said_silent = silent
         if silent:
-            _log.warning("the relay at %s does not answer: it is connected to anew", self.endpoint)
+            _log.warning(
+                "the relay at %s does not answer (is it an output of another kind?): it is connected to anew",
+                self.endpoint,
+            )
         else:
             _log.info("the relay at %s answers again", self.endpoint)
 

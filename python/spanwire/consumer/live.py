@@ -6,9 +6,11 @@ from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 import zmq
+from zmq.utils.monitor import recv_monitor_message
 
-from spanwire.consumer.link import Link
-from spanwire.consumer.receiver import connected
+from spanwire.consumer.link import SILENCE_S, Link
+from spanwire.consumer.receiver import connect, receiving
+from spanwire.errors import ConfigError
 
 _AT_ONCE = 64
 _FEED_WINDOW = 8 << 20
@@ -36,7 +38,17 @@ class Pub:
 
     def __init__(self, endpoints: Sequence[str], topics: Sequence[str], high_water_mark: int) -> None:
         """Subscriptions travel in the order of `topics`: once a tick comes, those before it are in force."""
-        self._socket = connected(zmq.SUB, endpoints, high_water_mark)
+        self._endpoints = list(endpoints)
+        self._socket = receiving(zmq.SUB, high_water_mark)
+        # ZeroMQ connects anew by itself, but not to a place where it met a socket of another kind.
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_CONNECT_RETRIED)
+        self._given_up = self._heard = False
+        self._quiet_since: float | None = None
+        try:
+            connect(self._socket, endpoints)
+        except ConfigError:
+            self._monitor.close(0)
+            raise
         for topic in topics:
             self._socket.setsockopt(zmq.SUBSCRIBE, topic.encode())
 
@@ -49,16 +61,32 @@ class Pub:
         """What lies in the socket."""
         for _ in range(_AT_ONCE):
             try:
-                yield self._socket.recv_multipart(zmq.NOBLOCK)
+                frames = self._socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
                 return
+            self._heard = True
+            yield frames
 
     def look_around(self, now: float) -> None:
-        """ZeroMQ connects anew by itself."""
+        """Connect anew where ZeroMQ does not and nothing has come since."""
+        while self._monitor.poll(0):
+            self._given_up = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+        if not self._given_up or self._heard:
+            self._heard, self._quiet_since = False, None
+        elif self._quiet_since is None:
+            self._quiet_since = now
+        elif now - self._quiet_since >= SILENCE_S:
+            self._given_up = False
+            for endpoint in self._endpoints:
+                self._socket.disconnect(endpoint)
+            connect(self._socket, self._endpoints)
 
     def close(self) -> None:
         """Close it."""
-        self._socket.close()
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close()
 
 
 class Feed:

@@ -20,6 +20,9 @@ from spanwire.errors import ClosedError, RefusedError
 _LOOK_S = 1.0
 _JOIN_AGAIN_S = 0.5
 _LINGER_MS = 1000
+_LEAVE_S = 5.0
+_LEAVE_LOOK_S = 0.1
+"""How soon a connection that breaks while the answer to a leave is waited for is noticed."""
 _SILENCE_S = 10.0
 """A relay tells its members every second how far the group is."""
 _PASSING = ("stopping", "notMember", "busy", "tooMany", "neverSent", "outOfOrder", "failed")
@@ -42,13 +45,13 @@ class _Held:
 
 
 class Member:
-    """Takes part in the work of a group. A context manager; iterable, sync and asyncio.
+    """Takes part in the work of a group. A context manager and iterable, both sync and asyncio.
 
     Each change is given to one member at a time, in order per key, at least once: a change counts as handled
     when the next one is asked for (or `ack` says so). Whoever dies, leaves or takes longer than the group's
     ack_timeout_ms loses what it holds to others.
 
-        with Member("tcp://127.0.0.1:5570", "mail") as member:
+        with Member("tcp://127.0.0.1:5580", "mail") as member:
             for change in member:
                 send(change)
 
@@ -65,6 +68,7 @@ class Member:
         self._group = group
         self._name = name or f"{socket.gethostname()}:{os.getpid()}"
         self._exchange: int | None = None
+        self._welcomed = False
         self._join_at = 0.0
         self._heard_at = time.monotonic()
         self._held: deque[_Held] = deque()
@@ -160,13 +164,27 @@ class Member:
                 self.reject(type(error).__name__)
 
     def close(self) -> None:
-        """Leave. A change that was handed over and not acknowledged is delivered to another."""
-        if self._link.socket.closed:
-            return
-        self._tell("leave", delivery=0 if self._at is None else self._at.delivery)
-        self._drop()
-        self._link.socket.setsockopt(zmq.LINGER, _LINGER_MS)  # the last acks are on their way
-        self._link.close()
+        """Leave. A change that was handed over and not acknowledged is delivered to another.
+
+        What was acknowledged is stored when this returns: it waits until the relay says so, 5 s at the most.
+        Past that, or when the connection breaks before, what the relay did not hear of is delivered again.
+        On an event loop use `aclose`, which does not hold it up.
+        """
+        try:
+            leave_by = self._leave()
+            while (wait := self._stay(leave_by)) > 0:
+                self._link.socket.poll(round(wait * 1000) or 1)
+        finally:
+            self._end()
+
+    async def aclose(self) -> None:
+        """As `close`, for asyncio. Cancelled, it closes at once."""
+        try:
+            leave_by = self._leave()
+            while (wait := self._stay(leave_by)) > 0:
+                await readable(self._link.socket, wait)
+        finally:
+            self._end()
 
     def __iter__(self) -> Self:
         """Change by change, for ever."""
@@ -196,9 +214,19 @@ class Member:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Leave; what failed at a change rejects it."""
-        if kind is not None and issubclass(kind, Exception) and not self._link.socket.closed:
-            self.reject(kind.__name__)
+        self._blame(kind)
         self.close()
+
+    async def __aenter__(self) -> Self:
+        """The member."""
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave; what failed at a change rejects it."""
+        self._blame(kind)
+        await self.aclose()
 
     # ---------------------------------------------------------------- within
 
@@ -238,6 +266,7 @@ class Member:
         elif answer.kind == "work":
             self._held.append(_Held(answer))
         elif answer.kind in ("welcome", "progress"):
+            self._welcomed = True
             self._watermark = answer.fields["position"] or self._watermark
         elif answer.kind == "refused":
             reason = answer.fields["reason"]
@@ -250,7 +279,35 @@ class Member:
 
     def _join(self, now: float) -> None:
         self._heard_at = now
+        self._welcomed = False
         self._exchange = self._link.ask("join", group=self._group, member=self._name)
+
+    def _blame(self, kind: type[BaseException] | None) -> None:
+        """The change at hand, for an error that ends the work."""
+        if kind is not None and issubclass(kind, Exception) and not self._link.socket.closed:
+            self.reject(kind.__name__)
+
+    def _leave(self) -> float:
+        """Say so; until when the answer is waited for."""
+        self._tell("leave", delivery=0 if self._at is None else self._at.delivery)
+        self._drop()
+        return time.monotonic() + _LEAVE_S
+
+    def _stay(self, leave_by: float) -> float:
+        """Seconds to wait for the answer to the leave; 0 where it has come, or none will."""
+        if not self._welcomed or self._link.socket.closed:
+            return 0.0
+        now = time.monotonic()
+        self._link.take()  # work that is still on its way is given back with the rest
+        self._link.look_around(now)
+        if self._exchange not in self._link.open:
+            return 0.0
+        return min(max(0.0, leave_by - now), _LEAVE_LOOK_S)
+
+    def _end(self) -> None:
+        if not self._link.socket.closed:
+            self._link.socket.setsockopt(zmq.LINGER, _LINGER_MS)  # what the relay has not answered
+            self._link.close()
 
     def _lose(self, join_at: float) -> None:
         """A member no more: what is held goes to others."""

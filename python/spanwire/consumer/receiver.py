@@ -115,6 +115,13 @@ class Receiver:
 
 def connected(kind: int, endpoints: Sequence[str], high_water_mark: int) -> zmq.Socket[bytes]:
     """A receiving socket. ConfigError for an endpoint that cannot be one."""
+    socket = receiving(kind, high_water_mark)
+    connect(socket, endpoints)
+    return socket
+
+
+def receiving(kind: int, high_water_mark: int) -> zmq.Socket[bytes]:
+    """A receiving socket that is not connected yet."""
     socket: zmq.Socket[bytes] = zmq.Context.instance().socket(kind)
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.RCVHWM, high_water_mark)
@@ -125,6 +132,11 @@ def connected(kind: int, endpoints: Sequence[str], high_water_mark: int) -> zmq.
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, 30_000)
     socket.setsockopt(zmq.RECONNECT_IVL, 100)
     socket.setsockopt(zmq.RECONNECT_IVL_MAX, 500)
+    return socket
+
+
+def connect(socket: zmq.Socket[bytes], endpoints: Sequence[str]) -> None:
+    """Connect. ConfigError for an endpoint that cannot be one, and the socket is closed."""
     for endpoint in endpoints:
         try:
             socket.connect(endpoint)
@@ -135,7 +147,6 @@ def connected(kind: int, endpoints: Sequence[str], high_water_mark: int) -> zmq.
                 "or ipc:///run/spanwire.sock",
                 endpoint=endpoint,
             ) from None
-    return socket
 
 
 def listed(endpoints: str | Sequence[str]) -> list[str]:

@@ -21,6 +21,8 @@ from spanwire.consumer.reached import Reached
 from spanwire.consumer.receiver import Receiver, left_until, listed, poll
 from spanwire.consumer.transactions import MOST_BYTES, Transaction, TransactionOrder, Waiting
 from spanwire.errors import ClosedError, ConfigError, FormatError, Gap
+from spanwire.timestamps import start_problem, timestamp_problem
+from spanwire.words import counted
 
 _log = logging.getLogger("spanwire.consumer")  # a library: whoever uses it decides where it goes
 _STALE_TICKS = 3
@@ -78,6 +80,10 @@ class Subscriber(Receiver):
         super().__init__()
         self._endpoints = listed(endpoints)
         topics = [topics] if isinstance(topics, str) else list(topics)
+        if not topics:
+            raise ConfigError('topics: needs at least one; "" takes all')
+        if receive_high_water_mark < 0:
+            raise ConfigError(f"receive_high_water_mark: must be 0 or more, is {receive_high_water_mark}")
         self._on_gap = on_gap
         self._on_dead_letter = on_dead_letter or letters.warn
         named = [ticks] if isinstance(ticks, str) else list(ticks)
@@ -265,8 +271,8 @@ class Subscriber(Receiver):
         held_back = waiting is not None and now - waiting.since > _HELD_BACK_S
         if held_back and not self._said_held_back and waiting is not None:
             _log.warning(
-                "%d changes from %s on wait until their transactions are complete: held back by partition %s",
-                waiting.changes,
+                "held back until their transactions are complete: %s from %s on, by partition %s",
+                counted(waiting.changes, "change"),
                 waiting.oldest,
                 waiting.partition or "not known yet",
             )
@@ -366,18 +372,17 @@ class Subscriber(Receiver):
 def _started(start: Cursor | Timestamp | str) -> Cursor | None:
     if isinstance(start, Cursor):
         return start
-    if isinstance(start, Timestamp):
-        return Cursor.at(start)
     if start == "now":
         return None
-    try:
-        return Cursor.at(Timestamp.parse(start))
-    except ValueError:
-        pass
-    try:
-        return Cursor.decode(start)
-    except (ConfigError, FormatError) as error:
-        raise ConfigError(f'start: must be "now", a timestamp or a cursor: {error}') from None
+    if isinstance(start, str) and timestamp_problem(start):
+        try:
+            return Cursor.decode(start)
+        except (ConfigError, FormatError) as error:
+            raise ConfigError(f'start: must be "now", a timestamp or a cursor: {error}') from None
+    at = start if isinstance(start, Timestamp) else Timestamp.parse(start)
+    if problem := start_problem(str(at), ("now",)):
+        raise ConfigError(f"start: {problem}")
+    return Cursor.at(at)
 
 
 def _least(cursor: Cursor) -> Reached:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from spanwire.consumer.reached import Version
 from spanwire.errors import HeldBackError
 from spanwire.timestamps import nanoseconds
+from spanwire.words import counted
 
 if TYPE_CHECKING:
     from spanwire._core import Change, RecordVersion, Timestamp
@@ -204,10 +205,10 @@ class TransactionOrder:
         changes, oldest = (0, "now") if waiting is None else (waiting.changes, waiting.oldest)
         partition = self._held_by or "not known yet"
         return HeldBackError(
-            f"{changes} changes from {oldest} on wait until their transactions are complete, and no more fit "
-            f"into {self._most >> 20} MiB: the watermark has stood at {self._watermark} for "
-            f"{now - self._since:.1f} s, held back by partition {partition}; start again from the cursor, "
-            "or allow more",
+            f"held back until their transactions are complete: {counted(changes, 'change')} from {oldest} "
+            f"on, and no more fit into {self._most >> 20} MiB: the watermark has stood at {self._watermark} "
+            f"for {now - self._since:.1f} s, held back by partition {partition}; start again from the "
+            "cursor, or allow more",
             partition=self._held_by,
             watermark=self._watermark,
             changes=changes,

@@ -22,7 +22,9 @@ from spanwire.relay.group.intake import Intake
 from spanwire.relay.keeper import Keeper, Parts
 from spanwire.source.connect import connect
 from spanwire.source.initial import Asking, first_partitions
+from spanwire.source.unknown import unknown_names
 from spanwire.store import Store, open_store
+from spanwire.words import counted
 
 _STUCK_S = 10.0
 """An output that has taken nothing for so long, with something to take, is a problem."""
@@ -77,6 +79,8 @@ class Relay:
             }
             pipeline = opening.enter_context(build_pipeline(config, replay_endpoints))
             connection = opening.enter_context(connect(config.source))
+            for line in unknown_names(connection, config):
+                _log.warning("a name that nothing has", where=line)
             for group in groups.values():
                 opening.callback(group.close)  # before what it reads from
             self._parts = Parts(config, connection, store, pipeline)
@@ -292,10 +296,13 @@ def open_group(config: Config, output: OutputConfig, store: Store, opening: Exit
     return Group(output, stream_id(config.source.identity), store, desk)
 
 
-def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipeline:
+def build_pipeline(
+    config: Config, replay_endpoints: Sequence[str] = (), *, only: int | None = None
+) -> Pipeline:
     """The core's side of a config: outputs bound, nothing read yet. SocketError, ConfigError.
 
-    `replay_endpoints`: where consumers ask for what they missed; ticks tell them.
+    `replay_endpoints`: where consumers ask for what they missed; ticks tell them. `only`: with this output of
+    the config alone.
     """
     source = config.source
     outputs = [
@@ -305,10 +312,11 @@ def build_pipeline(config: Config, replay_endpoints: Sequence[str] = ()) -> Pipe
             values=one.values,
             on_full=None if one.kind in ("feed", "group") else one.on_full,
             topic=one.topic,
-            choice=one.choice(),
+            choice=one.choice(f"output[{number}]"),
             options=one.options,
         )
-        for one in config.lanes
+        for number, one in enumerate(config.output)
+        if one.kind != "replay" and only in (None, number)
     ]
     return Pipeline(
         source.database,
@@ -366,7 +374,7 @@ def _stuck_outputs(stats: dict[str, Any]) -> list[str]:
             elif sender["detached"]:
                 found.append(
                     f"output {sender['endpoint']} was full and is set aside: "
-                    f"{sender['skipped_changes']} changes were not sent"
+                    f"{counted(sender['skipped_changes'], 'change')} not sent"
                 )
             elif sender["stuck_seconds"] > _STUCK_S:
                 found.append(

@@ -1,8 +1,9 @@
 """One bounded re-read of the whole stream from Spanner, beside the live flow: who replays takes it from here.
 
 It is read as the live stream is, by the same rules, into a pipeline of its own. Its one output is a ring
-that waits for its reader. So memory is bounded by the ring, a change counts as handed over once it was
-taken from here, and the positions that come with the messages are true by construction.
+that waits for its reader. So memory is bounded by the ring and the queue in front of it, a change counts
+as handed over once it was taken from here, and the positions that come with the messages are true by
+construction.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from spanwire.source.initial import Asking, first_partitions
 from spanwire.store import MemoryStore
 
 MOST_CHANGES = 10_000
-_RING_BYTES = 8 << 20
+_RING_BYTES = 6 << 20
+_QUEUE_BYTES = 2 << 20
+"""In front of the ring. It fills while the ring waits for its reader: both together are the bound."""
 _WAIT_S = 0.005
 _LOOK_S = 0.1
 _STOP_S = 10.0
@@ -115,7 +118,11 @@ def ring_pipeline(config: Config, output: int, batch_changes: int = 0) -> Pipeli
     `batch_changes`: those that a message has at the most; 0: as the output's settings say.
     """
     source, lane = config.source, config.lanes[output]
-    options = lane.batch_options | {"ring_bytes": _RING_BYTES, "number": output}
+    options = lane.batch_options | {
+        "ring_bytes": _RING_BYTES,
+        "queue_bytes": _QUEUE_BYTES,
+        "number": output,
+    }
     if batch_changes:
         options["batch_changes"] = min(batch_changes, options.get("batch_changes", MOST_CHANGES))
     ring = Output(

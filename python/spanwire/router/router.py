@@ -18,6 +18,7 @@ import zmq
 
 from spanwire._core import encode_reply
 from spanwire.errors import SocketError
+from spanwire.router.binding import bound
 from spanwire.router.exchanges import Answer, Begun, Event, Exchange, Exchanges, Limits
 from spanwire.router.sending import Handler, Sending, end_with, guarded
 
@@ -297,15 +298,10 @@ class Router:
 
     def _bind(self, endpoint: str) -> str:
         try:
-            self._socket.bind(endpoint)
-        except zmq.ZMQError as error:
+            return bound(self._socket, endpoint)
+        except SocketError:
             self._shut()
-            raise SocketError(
-                f"cannot bind {endpoint}: {error.strerror}; use another port or address",
-                endpoint=endpoint,
-                errno=error.errno,
-            ) from None
-        return str(self._socket.getsockopt_string(zmq.LAST_ENDPOINT))
+            raise
 
     def _shut(self) -> None:
         with self.changed:

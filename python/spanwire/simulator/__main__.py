@@ -12,7 +12,10 @@ reads commands, one JSON object a line, and answers each with one line of JSON o
       null: what --history names is complete so far
   {"struck": null}                        -> {"struck": [["unavailable", 0, 1, 3], …]}    faults so far:
       kind, partition's number, its query's and that one's message's
-  {"release": null}                       -> {"released": true}    ready-made messages go out (--hold)
+  {"hold": 50000}                         -> {"held": 0}    ready-made messages of queries to come wait;
+      so many changes in each partition
+  {"held": null}                          -> {"held": 4}    queries whose messages wait by now
+  {"release": null}                       -> {"released": true}    they go out
 
 Ends at end of file or {"stop": null} on stdin, SIGTERM or SIGINT. Logs go to stderr.
 """
@@ -114,7 +117,12 @@ def _parser() -> argparse.ArgumentParser:
         help="a script of faults: see simulator/faults.py",
     )
     add("--changes", type=int, default=1000, help="what a run commits, unless it says; default: 1000")
-    add("--rate", type=float, default=0.0, help="changes a second; default: as fast as possible")
+    add(
+        "--rate",
+        type=float,
+        default=0.0,
+        help="changes a second, over all partitions; default: as fast as possible",
+    )
     add("--max-mods", type=int, default=40, help="changes in a transaction, at most; default: 40")
     add("--autorun", action="store_true", help="run once at the start, unasked")
     ready = parser.add_argument_group("ready-made messages, for speed")
@@ -135,6 +143,7 @@ def _config(options: argparse.Namespace) -> SimulatorConfig:
         change_bytes=options.change_bytes,
         message_bytes=0 if options.one_per_message else max(options.message_bytes, 1),
         hold=options.hold,
+        rate=options.rate,
     )
     return SimulatorConfig(
         project=options.project,
@@ -190,6 +199,11 @@ def _answer(simulator: Simulator, options: argparse.Namespace, name: str, value:
             simulator.move(Move(source, destination, 0.5))
         case "struck":
             return {"struck": [list(astuple(strike)) for strike in simulator.struck]}
+        case "hold":
+            simulator.hold(int(value))
+            return {"held": simulator.held}
+        case "held":
+            return {"held": simulator.held}
         case "release":
             simulator.release()
             return {"released": True}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from spanwire.errors import ConfigError
@@ -26,6 +27,13 @@ class ReadyMade:
     """At least so many in a message; 0: one record a message."""
     hold: bool = False
     """Send heartbeats only, until released."""
+    rate: float = 0.0
+    """Changes a second over all partitions, sent when their time has come; 0: as fast as gRPC takes them."""
+
+    @property
+    def step(self) -> Fraction:
+        """With a rate: microseconds from one record to the next one, of whatever partition."""
+        return Fraction(self.changes_per_record * 1_000_000) / Fraction(self.rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +111,21 @@ class SimulatorConfig:
             problems.append('ready_made: takes mode = "immutable" only')
         if self.faults.faults and self.ready_made is not None:
             problems.append("ready_made: takes no faults")
+        problems += self._rate_problems()
         if not self.tables:
             problems.append("tables: must name one or more")
         if problems:
             raise ConfigError("; ".join(problems), problems=problems)
+
+    def _rate_problems(self) -> list[str]:
+        ready = self.ready_made
+        if ready is None or ready.rate == 0:
+            return []
+        # Timestamps are microseconds, and no two of a partition are the same.
+        most = 1e6 * self.partitions * ready.changes_per_record
+        if 0 < ready.rate <= most:
+            return []
+        return [f"ready_made: rate must be 0 or more, here up to {most:,.0f}, is {ready.rate:,.10g}"]
 
     @property
     def function(self) -> str:

@@ -8,7 +8,14 @@ a transaction of its own, and no ground truth is kept.
 
 Record i, from 1, of a partition has the timestamp S + i microseconds, where S is the start of the
 initial query that named the partition, and its transaction id follows from partition and i. So a range
-read again holds the same records. Partitions do not end, and messages carry no resume tokens.
+read again holds the same records. Partitions do not end. Every message carries a resume token: official
+clients hand nothing on before one comes.
+
+With a `rate` the timestamps are those of a schedule (`schedule.py`) that begins at S, and a record goes out
+when its timestamp has come, whatever became of those before it: an open loop. What holds up the server,
+gRPC or a reader makes records late; none is put off, or left out, to suit who is slow. Several go out in
+one message, of up to `message_bytes`, where they are late, and where all are due within a millisecond:
+a message each would measure gRPC's work per message and nothing else.
 """
 
 from __future__ import annotations
@@ -28,6 +35,7 @@ from spanwire.simulator.commits import Commits
 from spanwire.simulator.config import ReadyMade, SimulatorConfig
 from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.records import ChildRecord, DataRecord, Encoder, ImmutableEncoder, Mod
+from spanwire.simulator.schedule import Schedule
 from spanwire.simulator.schema import Column, Table
 from spanwire.simulator.status import closing, invalid
 from spanwire.simulator.values import Instant
@@ -53,6 +61,18 @@ _TIME = 978_307_200_123_456_000
 _TIME_TEXT = b"2001-01-01T00:00:00.123456Z"
 _TRANSACTION = "0000000000000000001="
 _TOKEN = "ready-made"  # noqa: S105
+_RESUME_TOKEN = 4  # PartialResultSet's field
+
+_NANOS = 1_000_000_000
+_ENDLESS = 1 << 60
+_BUNDLE_US = 1000
+"""With a rate: the first record due waits so long for others at the most."""
+_GLANCE_S = 0.05
+"""How long a wait goes without a look whether it has become pointless."""
+
+
+_Write = Callable[[int, int], bytes]
+"""A message of so many records from one on."""
 
 
 class ReadyMadeReader:
@@ -66,7 +86,10 @@ class ReadyMadeReader:
         self._commits = commits
         self._config = config
         self._template = _Template.of(ready, encoder)
+        self._changes = ready.changes
         self._released = threading.Event()
+        self._held = 0
+        self._lock = threading.Lock()
         if not ready.hold:
             self._released.set()
         self.closed = False
@@ -76,27 +99,87 @@ class ReadyMadeReader:
         """Size of each full message."""
         return self._template.size
 
+    @property
+    def held(self) -> int:
+        """How many queries stand where their messages are held back."""
+        return self._held
+
+    def hold(self, changes: int) -> None:
+        """Hold the messages of queries that come from now on back, so many changes in each partition."""
+        self._changes, self._released = changes, threading.Event()
+
     def release(self) -> None:
         """Let the messages go."""
         self._released.set()
 
-    def read(self, query: ChangeQuery, _resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
+    def read(self, query: ChangeQuery, resume: bytes, active: Callable[[], bool]) -> Iterator[bytes]:
         """The query's messages: after them heartbeats, until the requested end or the client goes."""
         check(query, self._config, self._commits.created, self._commits.now())
         if query.token is None:
             yield self._initial(query.start)
             return
         number, base = _parsed(query.token)
-        yield protobuf.message((), metadata=self._encoder.metadata)
-        if not self._released.is_set():
-            yield from self._beat(query, active, until=self._released)
-        first = max(1, -(-(query.start - base) // MICROSECOND))
-        last = self._ready.changes // self._ready.changes_per_record if self._ready.changes else None
+        schedule = self._schedule(number, base)
+        first = _resumed(resume) if resume else schedule.last_until(query.start - 1) + 1
+        yield protobuf.message((), metadata=self._encoder.metadata, token=_token(first))
+        changes, released = self._changes, self._released
+        if not released.is_set():
+            self._stand(1)
+            try:
+                yield from self._beat(query, active, first, until=released)
+            finally:
+                self._stand(-1)
+        last = changes // self._ready.changes_per_record if changes else _ENDLESS
         if query.end is not None:
-            bound = (query.end - base) // MICROSECOND
-            last = bound if last is None else min(bound, last)
-        yield from self._template.messages(number, base, first, last)
-        yield from self._beat(query, active, until=None)
+            last = min(last, schedule.last_until(query.end))
+        records = range(first, max(first, last + 1))
+        write = self._template.writer(number, schedule)
+        if self._ready.rate:
+            yield from self._paced(query, active, schedule, records, write)
+        else:
+            most = self._template.records
+            for first_of_message in records[::most]:
+                yield write(first_of_message, min(most, records.stop - first_of_message))
+        yield from self._beat(query, active, records.stop, until=None)
+
+    def _schedule(self, partition: int, base: int) -> Schedule:
+        if not self._ready.rate:
+            return Schedule(base)
+        return Schedule(base, self._ready.step, self._config.partitions, partition)
+
+    def _paced(
+        self,
+        query: ChangeQuery,
+        active: Callable[[], bool],
+        schedule: Schedule,
+        records: range,
+        write: _Write,
+    ) -> Iterator[bytes]:
+        """Messages of records as they fall due."""
+        bundle = max(1, int(_BUNDLE_US / (self._ready.step * self._config.partitions)))
+        while records:
+            yield from self._await(query, active, schedule, records[:bundle])
+            if not active():
+                return
+            due = schedule.last_until(time.time_ns()) + 1 - records.start
+            if (count := min(due, self._template.records, len(records))) > 0:
+                yield write(records.start, count)
+                records = records[count:]
+
+    def _await(
+        self, query: ChangeQuery, active: Callable[[], bool], schedule: Schedule, records: range
+    ) -> Iterator[bytes]:
+        """Until all of these are due, or the client has gone; meanwhile heartbeats."""
+        heard = time.monotonic()
+        while (left := schedule.at(records[-1]) - time.time_ns()) > 0 and active():
+            if self.closed:
+                raise closing()
+            time.sleep(min(left / _NANOS, _GLANCE_S))
+            if time.monotonic() - heard >= query.heartbeat / 1000:
+                at = min(self._commits.now(), schedule.at(records[0]) - MICROSECOND)
+                beat = protobuf.framed(self._encoder.heartbeat(at))
+                yield protobuf.message([beat], token=_token(records[0]))
+                heard = time.monotonic()
 
     def _initial(self, start: int) -> bytes:
         rows = [
@@ -109,8 +192,12 @@ class ReadyMadeReader:
         ]
         return protobuf.message(rows, metadata=self._encoder.metadata)
 
+    def _stand(self, more: int) -> None:
+        with self._lock:
+            self._held += more
+
     def _beat(
-        self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None
+        self, query: ChangeQuery, active: Callable[[], bool], following: int, until: threading.Event | None
     ) -> Iterator[bytes]:
         while active() and not (until is not None and until.is_set()):
             if self.closed:
@@ -120,13 +207,17 @@ class ReadyMadeReader:
             at = now if query.end is None else min(now, query.end)
             # Held back, nothing may be promised beyond the start: the records are still to come.
             at = query.start if until is not None else at
-            yield protobuf.message([protobuf.framed(self._encoder.heartbeat(at))])
+            beat = protobuf.framed(self._encoder.heartbeat(at))
+            yield protobuf.message([beat], token=_token(following))
             if done:
                 return
             self._sleep(query, active, until)
 
     def _sleep(self, query: ChangeQuery, active: Callable[[], bool], until: threading.Event | None) -> None:
-        wake = time.monotonic() + query.heartbeat / 1000
+        left = query.heartbeat / 1000
+        if query.end is not None and until is None:
+            left = min(left, (query.end - time.time_ns()) / _NANOS)
+        wake = time.monotonic() + left
         while active() and not self.closed and time.monotonic() < wake:
             if until is not None and until.wait(0.05):
                 return
@@ -144,6 +235,17 @@ def _parsed(token: str) -> tuple[int, int]:
     raise invalid("Specified partition_token is invalid, as it does not belong to the Change Stream.")
 
 
+def _token(following: int) -> bytes:
+    """The resume token of a message: the number of the record that follows on it. Always as long."""
+    return b"%016d" % following
+
+
+def _resumed(token: bytes) -> int:
+    if not token.isdigit():
+        raise invalid("The resume_token does not belong to this query.")
+    return int(token)
+
+
 @dataclass(frozen=True, slots=True)
 class _Template:
     """A message cut where timestamps and transaction ids stand: `parts` lie around them, in turn."""
@@ -153,7 +255,7 @@ class _Template:
 
     @property
     def size(self) -> int:
-        """Bytes of the message."""
+        """Bytes of the message, without its resume token."""
         return sum(map(len, self.parts)) + self.records * (len(_TIME_TEXT) + len(_TRANSACTION))
 
     @classmethod
@@ -175,27 +277,28 @@ class _Template:
             parts += [end + before, middle]
         return cls([*parts, end], records)
 
-    def messages(self, partition: int, base: int, first: int, last: int | None) -> Iterator[bytes]:
-        """Messages of the records from `first` to `last` (None: for ever)."""
-        whole = len(self.parts) * 2 - 1
+    def writer(self, partition: int, schedule: Schedule) -> _Write:
+        """What makes messages, of as many records as the template has at the most."""
+        whole = len(self.parts) * 2
         filled: list[bytes] = [b""] * whole
         filled[0::2] = self.parts
-        seconds = _Seconds()
+        text = _Seconds().text
         prefix = f"{partition % 1000:03d}".encode()
-        index = first
-        while last is None or index <= last:
-            count = self.records if last is None else min(self.records, last - index + 1)
+        at = schedule.at
+
+        def write(first: int, count: int) -> bytes:
             place = 1
-            for number in range(index, index + count):
-                filled[place] = seconds.text(base + number * MICROSECOND)
+            for number in range(first, first + count):
+                filled[place] = text(at(number))
                 filled[place + 2] = b"%s%016d=" % (prefix, number)
                 place += 4
+            filled[-1] = protobuf.field(_RESUME_TOKEN, _token(first + count))
             if count == self.records:
-                yield b"".join(filled)
-            else:
-                # The parts after the last record's: its end without the next one's beginning.
-                yield b"".join([*filled[: place - 1], self.parts[-1]])
-            index += count
+                return b"".join(filled)
+            # The parts after the last record's: its end without the next one's beginning.
+            return b"".join([*filled[: place - 1], self.parts[-1], filled[-1]])
+
+        return write
 
 
 class _Seconds:

@@ -183,10 +183,20 @@ class Simulator:
         """The earliest timestamp that can be read, nanoseconds since 1970."""
         return self._commits.created
 
+    def hold(self, changes: int) -> None:
+        """Ready-made mode: hold the messages of queries to come back; so many changes in each partition."""
+        if self._ready_made is not None:
+            self._ready_made.hold(changes)
+
     def release(self) -> None:
-        """Ready-made mode with `hold`: let the messages go."""
+        """Ready-made mode: let the messages go that are held back."""
         if self._ready_made is not None:
             self._ready_made.release()
+
+    @property
+    def held(self) -> int:
+        """Ready-made mode: how many queries stand where their messages are held back."""
+        return 0 if self._ready_made is None else self._ready_made.held
 
     @property
     def struck(self) -> list[Strike]:

@@ -12,6 +12,9 @@ from grpc.experimental import ChannelOptions
 Options = list[tuple[str, object]]
 MakeChannel = Callable[[Options], grpc.Channel]
 
+STREAM_BYTES = 1 << 20
+"""What Spanner may send ahead of a stream's reader. Over a round trip of 100 ms that is 10 MiB a second."""
+
 OPTIONS: Options = [
     # Records have no size limit of their own: a transaction's rows come as one.
     ("grpc.max_send_message_length", -1),
@@ -20,6 +23,10 @@ OPTIONS: Options = [
     ("grpc.keepalive_time_ms", 120_000),
     # Otherwise all channels to one address share one connection, and its limit of streams.
     ("grpc.use_local_subchannel_pool", 1),
+    # Left to itself gRPC reads ahead ever further, tens of MiB a stream, the longer a reader waits for its
+    # output. A message larger than this comes all the same.
+    ("grpc.http2.bdp_probe", 0),
+    ("grpc.http2.lookahead_bytes", STREAM_BYTES),
     # A stream is read on its reader's thread: a third less work per message.
     (ChannelOptions.SingleThreadedUnaryStream, 1),
 ]

@@ -114,7 +114,8 @@ class Reader:
         self._waiting_since: float | None = None
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
-        self._proved = job.record.position
+        self._newest_met: Pushed | None = None
+        """The push that met the newest; of several, one whose record says that nothing as old follows."""
         self._interrupted = False
         """Whether that was logged, and not yet that it is over."""
         self.trouble: str | None = None
@@ -134,7 +135,13 @@ class Reader:
 
         None where that is not even its start.
         """
-        return self._proved
+        record, met = self._job.record, self._newest_met
+        if met is None or met.last is None:
+            return record.position
+        proved = met.last if met.last in (met.heartbeat, met.end) else just_before(met.last)
+        if proved < record.start:
+            return record.position
+        return proved if record.position is None else max(proved, record.position)
 
     def start(self) -> None:
         """Begin reading."""
@@ -280,22 +287,26 @@ class Reader:
             self._gate.wait()
 
     def _note(self, pushed: Pushed, reading: Reading) -> None:
-        self.trouble = None
-        self._say_over()
-        reading.over = reading.over or pushed.end is not None
-        last = pushed.last
+        """Keep what a push met. This comes with every message: most bring nothing but changes."""
+        if self.trouble is not None or self._interrupted:
+            self.trouble = None
+            self._say_over()
+        if pushed.end is not None:
+            reading.over = True
         for record in pushed.children:
             children = newborn(record.start, record.partitions)
             reading.saw(record.start, [child.token for child in children])
             for child in children:
                 self._children.setdefault(child.token, child)
-        reading.saw(last)
+        last = pushed.last
         if last is None:
             return
-        self._newest = max(self._newest, last)
-        proved = last if last in (pushed.heartbeat, pushed.end) else just_before(last)
-        if proved >= self._job.record.start and (self._proved is None or proved > self._proved):
-            self._proved = proved
+        reading.saw(last)
+        if last > self._newest:
+            self._newest = last
+            self._newest_met = pushed
+        elif last == self._newest and last in (pushed.heartbeat, pushed.end):
+            self._newest_met = pushed
 
     def _after(self, failure: SpanwireError, query: _Query) -> _Query:
         """The query to go on with; raises the failure where trying again does not help."""

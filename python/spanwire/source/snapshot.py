@@ -64,9 +64,9 @@ class TableReads:
         RetentionExpired where the database keeps no versions that old any more; field `lost_to`: the oldest.
         SourceError where a table is not watched.
         """
+        self.cut = Cut(at or Timestamp.now())
         if at is not None:
             self._check_kept(at)
-        self.cut = Cut(at or Timestamp.now())
         self._begin_transaction(at)
         self._look_up()
         unknown = sorted(set(tables) - set(self._tables))

@@ -25,8 +25,9 @@ def serve(relay: Relay, listen: str) -> AbstractContextManager[object]:
 
 def cannot_listen(listen: str, error: OSError) -> SocketError:
     """The error for an address that cannot be had."""
+    why = str(error.strerror or error).split(" (while")[0]  # the address is named already
     return SocketError(
-        f"status.listen: cannot listen on {listen}: {error.strerror}; use another port or address",
+        f"status.listen: cannot listen on {listen}: {why}; use another port or address",
         endpoint=listen,
         errno=error.errno,
     )

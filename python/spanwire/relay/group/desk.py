@@ -11,6 +11,7 @@ import zmq
 
 from spanwire._core import decode_request, encode_reply
 from spanwire.errors import FormatError, SocketError
+from spanwire.router.binding import bound
 from spanwire.router.exchanges import MAX_REQUEST_BYTES
 
 _AT_ONCE = 256
@@ -24,6 +25,8 @@ class Desk:
         """Bind. SocketError when the port is in use."""
         self.refused: Counter[str] = Counter()
         """Refusals, by reason."""
+        self.heard_all = False
+        """The last `requests` left nothing to read."""
         self.socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
         for option, value in (
             (zmq.LINGER, _LINGER_MS),
@@ -38,23 +41,20 @@ class Desk:
         ):
             self.socket.setsockopt(option, value)
         try:
-            self.socket.bind(endpoint)
-        except zmq.ZMQError as error:
+            self.endpoint = bound(self.socket, endpoint)
+            """Where it is bound, a wildcard port resolved."""
+        except SocketError:
             self.socket.close()
-            raise SocketError(
-                f"cannot bind {endpoint}: {error.strerror}; use another port or address",
-                endpoint=endpoint,
-                errno=error.errno,
-            ) from None
-        self.endpoint = str(self.socket.getsockopt_string(zmq.LAST_ENDPOINT))
-        """Where it is bound, a wildcard port resolved."""
+            raise
 
     def requests(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
         """Who asks, and the fields of the request; what is there now, a bounded number."""
+        self.heard_all = False
         for _ in range(_AT_ONCE):
             try:
                 peer, *frames = self.socket.recv_multipart(zmq.NOBLOCK)
             except zmq.Again:
+                self.heard_all = True
                 return
             size = sum(map(len, frames))
             if size > MAX_REQUEST_BYTES:
@@ -71,7 +71,7 @@ class Desk:
                 yield peer, request
 
     def reply(self, peer: bytes, kind: str, id: int, message: Sequence[bytes] = (), **fields: Any) -> bool:
-        """Send a reply; False where the peer is gone."""
+        """Send a reply; False where the peer is gone. What it said before may still be there to read."""
         try:
             frames = [peer, encode_reply(kind, id, **fields), *message]
             self.socket.send_multipart(frames, zmq.NOBLOCK, copy=not message)

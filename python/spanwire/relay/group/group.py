@@ -50,6 +50,8 @@ class Group:
         )
         self._joins: dict[bytes, int] = {}  # the exchange in which each member joined
         self._names: dict[bytes, str] = {}
+        self._gone: set[bytes] = set()  # members that nothing can be sent to
+        self._left: list[tuple[bytes, int]] = []  # who waits for the answer to its leave, in which exchange
         self._letters: set[int] = set()  # requeued ones that are at work
         self._undecoded: list[DeadLetter] = []
         self._buried = 0  # dead letters that were written
@@ -151,10 +153,9 @@ class Group:
         poller.register(self._intake.readable, zmq.POLLIN)
         heartbeat_at = save_at = time.monotonic()
         while not self._stop.is_set():
-            poller.poll(round(_LOOK_S * 1000))
+            poller.poll(0 if self._gone else round(_LOOK_S * 1000))
             now = time.monotonic()
-            for peer, request in self._desk.requests():
-                self._obey(peer, request, now)
+            self._hear(now)
             self._take_in()
             for member in self._machine.look(now):
                 self._expel(member, "it held work for longer than ack_timeout_ms, or was silent")
@@ -165,9 +166,10 @@ class Group:
                 save_at = now + self._interval_s
                 self._requeue()
                 self._save()
-            elif self._machine.unsaved:
+            elif self._machine.unsaved or self._left:
                 self._save()
             self._dispatch(now)
+        self._hear(time.monotonic())  # what members have acknowledged by now counts
         for member in list(self._joins):
             self._expel(member, "the relay stops; join again", reason="stopping")
         self._save()
@@ -203,11 +205,10 @@ class Group:
         for one in self._machine.dispatch(now):
             task = one.work
             assert isinstance(task, Task)
-            join = self._joins.get(one.member)  # None: it was found gone at a delivery before this one
-            sent = join is not None and self._desk.reply(
+            sent = self._desk.reply(
                 one.member,
                 "work",
-                join,
+                self._joins[one.member],
                 task.frames,
                 delivery=one.number,
                 handled=one.handled,
@@ -216,16 +217,28 @@ class Group:
             )
             if not sent:
                 self._machine.unsent(one)
-                self._forget(one.member)
+                self._gone.add(one.member)
 
     def _beat(self) -> None:
         reached = self._progress.reached(self._given).watermark
         for member, id in list(self._joins.items()):
             if not self._desk.reply(member, "progress", id, position=reached):
-                self._machine.lose(member, "its member is gone")
-                self._forget(member)
+                self._gone.add(member)
 
     # ---------------------------------------------------------------- what members say
+
+    def _hear(self, now: float) -> None:
+        """Do what members say, and give up those that are gone once all that they said is heard.
+
+        A connection can be over while the last acks that came by it, and a leave, still wait to be read.
+        """
+        for peer, request in self._desk.requests():
+            self._obey(peer, request, now)
+        if self._desk.heard_all:
+            for member in self._gone:
+                self._machine.lose(member, "its member is gone")
+                self._forget(member)
+            self._gone.clear()
 
     def _obey(self, peer: bytes, request: dict[str, Any], now: float) -> None:
         kind, id = request["kind"], request["id"]
@@ -240,11 +253,14 @@ class Group:
             refusal = machine.reject(peer, delivery, handled, reason, now, dead=request["limit"] == 1)
         elif kind == "credit":
             refusal = machine.hear(peer, now, request["credit"])
-        elif kind in ("leave", "cancel"):
-            # A cancel may come from one who was never here: its exchange was lost with its connection.
-            refusal = machine.leave(peer, delivery) if kind == "leave" else None
-            if kind == "cancel":
-                machine.leave(peer, 0)
+        elif kind == "leave":
+            refusal = machine.leave(peer, delivery)
+            self._forget(peer)
+            if refusal is None:
+                self._left.append((peer, id))
+        elif kind == "cancel":
+            # It may come from one who was never here: its exchange was lost with its connection.
+            machine.leave(peer, 0)
             self._forget(peer)
         elif kind in ("ping", "hello"):
             machine.hear(peer, now)
@@ -267,6 +283,7 @@ class Group:
             self._desk.refuse(peer, id, "tooMany", f"{_MOST_MEMBERS} members are here, the most; try later")
         else:
             self._machine.join(peer, request["credit"], now)
+            self._gone.discard(peer)
             self._joins[peer], self._names[peer] = id, request["member"]
             _log.info("a member joined", group=self.name, member=request["member"])
             position = self._progress.reached(self._given).watermark
@@ -309,6 +326,9 @@ class Group:
         self._letters -= {one.letter for one in ended}
         self._undecoded = []
         machine.saved()
+        for member, id in self._left:
+            self._desk.reply(member, "done", id)  # what it acknowledged is kept
+        self._left.clear()
 
     def _requeue(self) -> None:
         """Take up dead letters that somebody wants delivered again."""

@@ -44,6 +44,7 @@ class Intake:
     def __init__(self, config: Config, connection: Connection, pipeline: Pipeline, output: int) -> None:
         """`output`: its number on the wire. Nothing is followed before `start`."""
         self._config, self._connection, self._pipeline, self._output = config, connection, pipeline, output
+        self._name = config.lanes[output].name
         self._ring = pipeline.ring(output)
         self._reader = self._ring.reader(oldest=True)
         self._lock = threading.Lock()
@@ -162,7 +163,7 @@ class Intake:
         if self._replay is not None:
             self._replay.close()
         say = _log.debug if self._failing else _log.info
-        say("a group reads again", output=self._output, after=str(ask.after), until=str(ask.until))
+        say("a group reads again", group=self._name, after=str(ask.after), until=str(ask.until))
         wanted = Range(ask.after, ask.until, self._output)
         self._replay = _Replay(ask.id, Rereading(self._config, self._connection, wanted))
 
@@ -183,7 +184,7 @@ class Intake:
         error = replay.error
         if self._failing and (error is None or isinstance(error, RetentionExpired)):
             self._failing = False
-            _log.info("a group could read again", output=self._output)
+            _log.info("a group could read again", group=self._name)
         if error is None:
             follower.done(replay.id, now)
         elif isinstance(error, RetentionExpired):
@@ -192,7 +193,7 @@ class Intake:
             follower.refused(replay.id, "gone", oldest, str(error), now)
         elif isinstance(error, SpanwireError):
             say = _log.debug if self._failing else _log.warning
-            say("a group cannot read again; it goes on trying", output=self._output, why=str(error))
+            say("a group cannot read again; it goes on trying", group=self._name, why=str(error))
             self._failing = True
             follower.refused(replay.id, "failed", text=str(error), now=now)
         else:
@@ -203,7 +204,7 @@ class Intake:
         while self._bytes < MOST_BYTES and (item := follower.next()) is not None:
             if isinstance(item, Gap):
                 # Nobody can be given what Spanner no longer has; the group goes on behind it.
-                _log.error("changes are lost to a group", output=self._output, why=str(item))
+                _log.error("changes are lost to a group", group=self._name, why=str(item))
                 continue
             tasks = _tasks(follower, item)
             with self._lock:

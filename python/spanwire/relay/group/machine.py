@@ -211,10 +211,9 @@ class Machine:
         return None
 
     def unsent(self, delivery: Delivery) -> None:
-        """It could not be sent to its member, which is gone: that is no fault of what is in it."""
+        """It could not be sent, which is nobody's fault; its member is to be lost once it was heard out."""
         if (known := self._members.get(delivery.member)) and delivery.number in known.flights:
             self._take_back(known, delivery.number)
-            self.lose(delivery.member, "its member is gone")
 
     def lose(self, member: Member, why: str) -> None:
         """A member is gone, without a word."""
