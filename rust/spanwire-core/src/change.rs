@@ -273,7 +273,7 @@ impl Timestamp {
         // Looked at all at once: a branch for each would cost more than the rest.
         let wrong = DIGITS.iter().fold(0, |wrong, &at| wrong | u8::from(digit(at) > 9))
             | SEPARATORS.iter().fold(0, |wrong, &(at, byte)| wrong | (head[at] ^ byte));
-        let two = |at: usize| i64::from(digit(at)) * 10 + i64::from(digit(at + 1));
+        let two = |at: usize| u32::from(digit(at)) * 10 + u32::from(digit(at + 1));
         if wrong != 0 {
             return None;
         }
@@ -281,7 +281,7 @@ impl Timestamp {
         let (hour, minute, second) = (two(11), two(14), two(17));
         if !(1..=12).contains(&month)
             || !(1..=days_in_month(year, month)).contains(&day)
-            || year < 1
+            || year == 0
             || hour > 23
             || minute > 59
             || second > 59
@@ -293,7 +293,8 @@ impl Timestamp {
             [b'.', fraction @ ..] if (1..=9).contains(&fraction.len()) => nanos(fraction)?,
             _ => return None,
         };
-        let seconds = days_from_civil(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        let second_of_day = i64::from(hour * 3_600 + minute * 60 + second);
+        let seconds = days_from_civil(year, month, day) * 86_400 + second_of_day;
         Some(Self { seconds, nanos })
     }
 
@@ -317,17 +318,16 @@ fn nanos(fraction: &[u8]) -> Option<u32> {
     Some(value * SCALE.get(fraction.len().wrapping_sub(1))?)
 }
 
-/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar.
-/// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let era = year.div_euclid(400);
-    let year_of_era = year.rem_euclid(400);
-    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+/// Days since 1970-01-01 of a date in the proleptic Gregorian calendar, from the year 1 on. Years begin in March
+/// here, so that a leap day is a year's last, and a month's days before it are a line's steps.
+fn days_from_civil(year: u32, month: u32, day: u32) -> i64 {
+    let year = year - u32::from(month <= 2);
+    let day_of_year = (153 * (if month <= 2 { month + 9 } else { month - 3 }) + 2) / 5 + day - 1;
+    i64::from(year * 365 + year / 4 - year / 100 + year / 400 + day_of_year) - 719_468
 }
 
 /// The inverse of [`days_from_civil`].
+/// Algorithm: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms".
 fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let days = days + 719_468;
     let era = days.div_euclid(146_097);
@@ -340,7 +340,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
-pub(crate) fn days_in_month(year: i64, month: i64) -> i64 {
+pub(crate) fn days_in_month(year: u32, month: u32) -> u32 {
     match month {
         4 | 6 | 9 | 11 => 30,
         2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,

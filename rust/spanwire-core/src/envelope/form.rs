@@ -74,7 +74,7 @@ fn is_decimal(text: &[u8]) -> bool {
 
 /// The emulator writes the year without leading zeros; Spanner writes four digits.
 fn is_date(text: &[u8]) -> bool {
-    let number = |digits: &[u8]| digits.iter().fold(0, |value, digit| value * 10 + i64::from(digit - b'0'));
+    let number = |digits: &[u8]| digits.iter().fold(0, |value, digit| value * 10 + u32::from(digit - b'0'));
     let (year, rest) = digits(text);
     let ([b'-', month @ .., b'-', _, _], 6) = (rest, rest.len()) else { return false };
     let day = &rest[4..];
