@@ -271,10 +271,10 @@ impl Timestamp {
         let (head, rest) = text.split_first_chunk::<19>()?;
         let digit = |at: usize| head[at].wrapping_sub(b'0'); // above 9: none
         // Looked at all at once: a branch for each would cost more than the rest.
-        let wrong = DIGITS.iter().fold(false, |wrong, &at| wrong | (digit(at) > 9))
-            | SEPARATORS.iter().fold(false, |wrong, &(at, byte)| wrong | (head[at] != byte));
+        let wrong = DIGITS.iter().fold(0, |wrong, &at| wrong | u8::from(digit(at) > 9))
+            | SEPARATORS.iter().fold(0, |wrong, &(at, byte)| wrong | (head[at] ^ byte));
         let two = |at: usize| i64::from(digit(at)) * 10 + i64::from(digit(at + 1));
-        if wrong {
+        if wrong != 0 {
             return None;
         }
         let (year, month, day) = (two(0) * 100 + two(2), two(5), two(8));

@@ -56,11 +56,11 @@ impl<'a> Fields<'a> {
     pub fn next(&mut self) -> Result<Option<(u32, Payload<'a>)>> {
         // Nearly every field has a tag of one byte, and is a message, a text, or a small number.
         match *self.rest {
-            [tag @ 0x08..0x80, value @ 0..0x80, ref rest @ ..] if tag & 7 == 0 => {
+            [tag @ 0x08..0x80, value @ 0..0x80, ref rest @ ..] if tag % 8 == 0 => {
                 self.rest = rest;
                 Ok(Some((u32::from(tag >> 3), Payload::Varint(value.into()))))
             }
-            [tag @ 0x08..0x80, ref body @ ..] if tag & 7 == 2 => match split_prefixed(body) {
+            [tag @ 0x08..0x80, ref body @ ..] if tag % 8 == 2 => match split_prefixed(body) {
                 Some((payload, rest)) => {
                     self.rest = rest;
                     Ok(Some((u32::from(tag >> 3), Payload::Bytes(payload))))
