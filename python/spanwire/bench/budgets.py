@@ -37,6 +37,7 @@ BUDGETS = (
     Budget("time in the relay at 1,000 changes/s, p50", "latency_1000_relay_p50", most=0.2),
     Budget("time in the relay at 1,000 changes/s, p99", "latency_1000_relay_p99", most=1.0),
     Budget("dedup of a version", "dedup", most=50),
+    Budget("dedup of a version, 100 at one commit timestamp", "dedup_100_at_once", most=50),
     Budget("memory at the end of a backlog beside its middle", "backlog_end", "backlog_middle", most=1.1),
     Budget(
         "memory under stalled consumers, at the end beside early", "stalled_end", "stalled_early", most=1.1

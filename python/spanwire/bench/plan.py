@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ class Plan:
     """Repetitions of what is repeated; medians are told."""
     quick: bool = False
     """A first look: less data, and only what budgets are about."""
+    limit_s: float = 480.0
+    """No repetition of a step begins later than that: all is measured once, however slow the machine is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ Tell = Callable[[int, int, str], object]
 
 def run(parts: Sequence[Part], plan: Plan, tell: Tell) -> Report:
     """Measure; SpanwireError, RuntimeError where something did not do what is measured."""
-    report = Report()
+    report, began = Report(), time.monotonic()
     with ExitStack() as stack:
         tell(0, 1, "making ready")
         steps = [step for part in parts for step in part.steps(plan, stack)]
@@ -54,6 +57,9 @@ def run(parts: Sequence[Part], plan: Plan, tell: Tell) -> Report:
             (number, step) for number in range(plan.repeat) for step in steps if not (step.once and number)
         ]
         for done, (number, step) in enumerate(turns):
+            if number and time.monotonic() - began > plan.limit_s:
+                report.absent["repetitions"] = f"{number} of {plan.repeat} were whole when the time was up"
+                break
             tell(done, len(turns), f"{step.name} ({number + 1} of {1 if step.once else plan.repeat})")
             step.measure(report)
         for part in parts:

@@ -33,7 +33,7 @@ from spanwire.simulator.queries import ChangeQuery
 
 _PATIENCE_S = 120.0
 _GLANCE_S = 0.01
-_SECONDS = 1.6
+_SECONDS = 1.2
 """What a measurement should take; one that took less than half of it is taken again, longer."""
 _QUICK_SECONDS = 0.4
 

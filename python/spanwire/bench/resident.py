@@ -21,7 +21,7 @@ from spanwire.bench.receiver import Receiver
 from spanwire.bench.running import Running
 
 _BACKLOG = 10_000_000
-_QUICK_BACKLOG = 1_000_000
+_QUICK_BACKLOG = 600_000
 _PARTITIONS = 4
 _IDLE = (1, 10, 100, 1000)
 _PATIENCE_S = 120.0
@@ -139,10 +139,10 @@ def _idle(partitions: int, quick: bool, report: Report) -> None:
             stack, folder, simulator, running.PUB.format(values="typed"), "", tick_ms=1000
         )
         _wait_for_partitions(relay.endpoint, partitions)
-        time.sleep(1.0 if quick else 3.0)
+        time.sleep(1.0 if quick else 2.0)
         pid, began = relay.child.pid, time.monotonic()
         before, peak = running.processor_seconds(pid), 0.0
-        while (passed := time.monotonic() - began) < (3.0 if quick else 8.0):
+        while (passed := time.monotonic() - began) < (3.0 if quick else 5.0):
             time.sleep(0.2)
             peak = max(peak, running.resident_mib(pid))
         percent = 100 * (running.processor_seconds(pid) - before) / passed

@@ -15,7 +15,7 @@ from spanwire.bench.plan import Plan, Step
 from spanwire.bench.receiver import Receiver
 
 _CHANGES = 400_000
-_PARTITIONS = (1, 4, 16, 64, 256, 1000)
+_PARTITIONS = (1, 8, 64, 256, 1000)
 _SUBSCRIBERS = (1, 4, 16, 64)
 _THREADS = (1, 2, 4)
 _PATIENCE_S = 120.0

@@ -11,6 +11,7 @@
     clippy::unnecessary_wraps
 )]
 
+mod bench;
 mod change;
 mod choice;
 mod errors;
@@ -33,6 +34,8 @@ use pyo3::prelude::*;
 /// The extension: `spanwire-core` seen from Python.
 #[pymodule]
 mod _core {
+    #[pymodule_export]
+    use crate::bench::dedup_nanoseconds;
     #[pymodule_export]
     use crate::change::Change;
     #[pymodule_export]
