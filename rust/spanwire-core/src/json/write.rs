@@ -32,6 +32,9 @@ pub fn write_string(text: &str, out: &mut String) {
 pub fn write_number(number: f64, out: &mut String) {
     /// Outside of these an exponent is shorter than zeros.
     const PLAIN: std::ops::Range<f64> = 1e-5..1e17;
+    if write_short(number, out) {
+        return;
+    }
     // To a String: cannot fail.
     let _ = match number {
         _ if number.is_nan() => write!(out, "\"NaN\""),
@@ -39,6 +42,54 @@ pub fn write_number(number: f64, out: &mut String) {
         _ if number == 0.0 || PLAIN.contains(&number.abs()) => write!(out, "{number}"),
         _ => write!(out, "{number:e}"),
     };
+}
+
+/// Writes a number that has at most five digits behind the point and fifteen in all; false where it has more.
+///
+/// No two such decimals are the same double: where one of them reads back as the number, no other text that
+/// does is shorter.
+fn write_short(number: f64, out: &mut String) -> bool {
+    const POWERS: [f64; 6] = [1e0, 1e1, 1e2, 1e3, 1e4, 1e5];
+    let magnitude = number.abs();
+    if magnitude.is_nan() || magnitude >= 1e15 {
+        return false;
+    }
+    for (places, power) in POWERS.into_iter().enumerate() {
+        let scaled = magnitude * power;
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // what is cut off is looked at below
+        let digits = scaled as u64;
+        #[allow(clippy::cast_precision_loss, clippy::float_cmp)] // below 2^53; the very same double
+        if digits < 1_000_000_000_000_000 && digits as f64 == scaled && scaled / power == magnitude {
+            write_decimal(number.is_sign_negative(), digits, places, out);
+            return true;
+        }
+    }
+    false
+}
+
+/// Writes digits, so many of them behind the point.
+fn write_decimal(is_negative: bool, mut digits: u64, places: usize, out: &mut String) {
+    let mut text = [0; 24];
+    let mut start = text.len();
+    let mut put = |byte| {
+        start -= 1;
+        text[start] = byte;
+    };
+    let mut place = 0;
+    while digits > 0 || place <= places {
+        if place == places && places > 0 {
+            put(b'.');
+        }
+        put(b'0' + (digits % 10) as u8);
+        digits /= 10;
+        place += 1;
+    }
+    if is_negative {
+        put(b'-');
+    }
+    // Digits are UTF-8.
+    out.push_str(std::str::from_utf8(&text[start..]).unwrap_or_default());
 }
 
 #[cfg(test)]
@@ -76,6 +127,22 @@ mod tests {
             let mut scanner = Scanner::new(&out);
             prop_assert_eq!(scanner.string().unwrap().to_cow().unwrap(), text.as_str());
             scanner.end().unwrap();
+        }
+
+        #[test]
+        fn a_short_number_is_written_as_the_standard_library_writes_it(
+            digits in -10_000_000_000_000_000_i64..10_000_000_000_000_000,
+            cut in 0_u32..17,
+            places in 0_i32..9,
+        ) {
+            #[allow(clippy::cast_precision_loss)]
+            let number = (digits / 10_i64.pow(cut)) as f64 / 10_f64.powi(places);
+            let mut out = String::new();
+            if write_short(number, &mut out) {
+                prop_assert_eq!(out, format!("{number}"));
+            } else {
+                prop_assert!(number.abs() >= 1e9 || places > 5);
+            }
         }
 
         #[test]
