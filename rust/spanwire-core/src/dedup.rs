@@ -12,7 +12,7 @@
 //! a record that could not be written is not taken for a duplicate when it is tried again.
 
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 
 use foldhash::fast::FixedState;
 
@@ -89,21 +89,29 @@ impl Window {
         let found = match self.at {
             None => None,
             Some(at) if commit != at => (commit < at).then_some(u32::MAX),
-            Some(_) => self.find(transaction, sequence).map(|place| self.records[place].last),
+            Some(_) => {
+                let key = self.key(transaction, sequence);
+                self.find(key, transaction, sequence).map(|place| self.records[place].last)
+            }
         };
         found.map_or(Taken::New, Taken::UpTo)
     }
 
+    /// What an identity is found by, or will be with one record more; none while there are few.
+    fn key(&self, transaction: &str, sequence: &str) -> Option<u64> {
+        (self.records.len() >= FEW).then(|| hash(transaction, sequence))
+    }
+
     /// The place of a record of the newest timestamp.
-    fn find(&self, transaction: &str, sequence: &str) -> Option<usize> {
+    fn find(&self, key: Option<u64>, transaction: &str, sequence: &str) -> Option<usize> {
         let is_it = |record: &Record| {
             self.identities[record.start..record.sequence] == *transaction
                 && self.identities[record.sequence..record.end] == *sequence
         };
-        if self.records.len() <= FEW {
+        let Some(key) = key.filter(|_| self.records.len() > FEW) else {
             return self.records.iter().position(is_it);
-        }
-        let mut place = *self.places.get(&hash(transaction, sequence))?;
+        };
+        let mut place = *self.places.get(&key)?;
         while !is_it(&self.records[place]) {
             place = self.records[place].alike?;
         }
@@ -125,7 +133,8 @@ impl Window {
             self.at = Some(commit);
             self.forget_records();
         }
-        if let Some(place) = self.find(transaction, sequence) {
+        let key = self.key(transaction, sequence);
+        if let Some(place) = self.find(key, transaction, sequence) {
             let last = &mut self.records[place].last;
             *last = number.max(*last);
             return;
@@ -136,14 +145,15 @@ impl Window {
         self.identities.push_str(sequence);
         let end = self.identities.len();
         self.records.push(Record { start, sequence: middle, end, last: number, alike: None });
-        match self.records.len() {
-            0..=FEW => {}
-            count if count == FEW + 1 => (0..count).for_each(|place| self.place(place)),
-            count => self.place(count - 1),
+        let Some(key) = key else { return };
+        if self.places.is_empty() {
+            (0..FEW).for_each(|place| self.place(place));
         }
+        let newest = self.records.len() - 1;
+        self.records[newest].alike = self.places.insert(key, newest);
     }
 
-    /// Makes a record one that is found by its hash.
+    /// Makes one of the few found by its hash, too.
     fn place(&mut self, place: usize) {
         let record = &mut self.records[place];
         let (transaction, sequence) =
@@ -184,7 +194,10 @@ impl Window {
 
 /// Few in tests, so that those who share one are met.
 fn hash(transaction: &str, sequence: &str) -> u64 {
-    let hash = FixedState::default().hash_one((transaction, sequence));
+    let mut hasher = FixedState::default().build_hasher();
+    hasher.write(transaction.as_bytes());
+    hasher.write(sequence.as_bytes());
+    let hash = hasher.finish();
     if cfg!(test) { hash % 3 } else { hash }
 }
 
