@@ -136,6 +136,28 @@ mod tests {
         }
 
         #[test]
+        fn blocks_mean_what_their_groups_mean(
+            bytes in proptest::collection::vec(any::<u8>(), 0..100),
+            wrong in proptest::option::of((any::<prop::sample::Index>(), any::<u8>())),
+        ) {
+            let mut text = encode(&bytes).into_bytes();
+            if let (Some((at, letter)), false) = (wrong, text.is_empty()) {
+                let at = at.index(text.len());
+                text[at] = letter;
+            }
+            let (groups, _) = text.as_chunks::<4>();
+            let (mut blocks, mut single) = (vec![[0; 3]; groups.len()], vec![[0; 3]; groups.len()]);
+            let done = by_blocks(groups, &mut blocks);
+            prop_assert!(by_groups(&groups[..done], &mut single[..done]));
+            prop_assert_eq!(&blocks[..done], &single[..done]);
+            // Where it stopped early there is a letter that is none.
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("ssse3") && groups.len() >= done + 6 {
+                prop_assert!(!by_groups(&groups[done..done + 4], &mut single[..4]));
+            }
+        }
+
+        #[test]
         fn a_text_that_decodes_is_the_only_one_for_its_bytes(text in "[A-Da-d0-3+/=]{0,12}") {
             let mut out = Vec::new();
             if decode(text.as_bytes(), &mut out) {

@@ -55,12 +55,11 @@ fn write_short(number: f64, out: &mut String) -> bool {
         return false;
     }
     for (places, power) in POWERS.into_iter().enumerate() {
-        let scaled = magnitude * power;
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        // what is cut off is looked at below
-        let digits = scaled as u64;
+        // Rounded: the product may be a little off its whole number.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // it is between 0 and 1e20
+        let digits = (magnitude * power + 0.5) as u64;
         #[allow(clippy::cast_precision_loss, clippy::float_cmp)] // below 2^53; the very same double
-        if digits < 1_000_000_000_000_000 && digits as f64 == scaled && scaled / power == magnitude {
+        if digits < 1_000_000_000_000_000 && digits as f64 / power == magnitude {
             write_decimal(number.is_sign_negative(), digits, places, out);
             return true;
         }
