@@ -76,8 +76,8 @@ fmt: .venv/.installed ## Format everything
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: build ## Measure the core and its peers
-	$(BIN)/spanwire bench core
+bench: build ## Measure everything beside its peers and limits
+	$(BIN)/spanwire bench
 	$(BIN)/python -m pytest -q benches
 
 counts: ## Count the core's instructions per change; fail where they are 5 % more than committed (needs valgrind)

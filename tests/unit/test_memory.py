@@ -124,6 +124,39 @@ def test_schemas_without_end_do_not_pile_up() -> None:
     assert kib < 6_000
 
 
+def test_a_full_ring_goes_round_in_the_memory_it_has() -> None:
+    """What comes in takes the buffers of what leaves, of whatever size: twelve rings' bytes through it."""
+    kib = grown(
+        """
+        import random
+
+        sizes = random.Random(7)
+        columns = [ID, Column("S", {"code": "STRING"})]
+        text = "x" * 100_000
+        options = {"ring_bytes": 16 << 20, "queue_bytes": 1 << 20}
+        with Pipeline("d", "s", [Output("ring", [], options=options)]) as pipeline:
+            one = partition(pipeline, "token")
+
+            def go_round(first, times):
+                number, sent = first, 0
+                while sent < times * (16 << 20):
+                    size = 100_000 if number % 500 == 499 else sizes.randrange(4_000, 16_000)
+                    at = f"2026-11-23T{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z"
+                    one.push(rows(number, columns, '{"S":"' + text[:size] + '"}', at))
+                    number, sent = number + 1, sent + size
+                assert pipeline.drain(20)
+                return number
+
+            number = go_round(0, 2)
+            before = peak()
+            go_round(number, 12)
+            print(peak() - before)
+        """
+    )
+    # One to three MiB. When each message had memory of its own, it was a ring and more.
+    assert kib < 8_000
+
+
 def test_a_re_read_that_nobody_takes_from_holds_few_mebibytes() -> None:
     """75 MB pushed into the pipeline of a replay, whose reader takes nothing: what it read waits, bounded."""
     kib = grown(

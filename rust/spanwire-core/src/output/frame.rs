@@ -47,11 +47,12 @@ impl Frame {
         Self::owned(Owner::Pooled { buffer, pool: Arc::clone(pool) })
     }
 
-    /// A body that others use too. A small one is copied: libzmq would do it in any case.
+    /// A body that others use too. A small one is copied: libzmq would do it in any case, or hold its page.
     pub fn kept(body: &Arc<Body>) -> Result<Self> {
-        match body.bytes().len() {
-            0..ZERO_COPY => Self::copied(body.bytes()),
-            _ => Self::owned(Owner::Kept(Arc::clone(body))),
+        if body.is_alone() && body.bytes().len() >= ZERO_COPY {
+            Self::owned(Owner::Kept(Arc::clone(body)))
+        } else {
+            Self::copied(body.bytes())
         }
     }
 

@@ -30,6 +30,7 @@ mod format;
 mod frame;
 mod kept;
 mod message;
+mod pages;
 mod pool;
 mod queue;
 mod ring;
@@ -51,7 +52,8 @@ pub use feed::{Answer, Ask, Codec, FeedSetup, FeedStats, Reason, Reply, Request}
 pub use format::{Format, Origin};
 pub use kept::{Body, Kept};
 pub use message::{Companion, Confirm, Enqueued, Flush, Mark, Message, Room};
-pub use pool::Pool;
+pub use pages::Pages;
+pub use pool::{POOL_BYTES, Pool};
 pub use ring::{Policy, Reader, Ring, RingStats};
 pub use sender::Sender;
 pub use settings::{Kind, OnFull, OutputSettings, RING_BYTES};
@@ -121,7 +123,7 @@ impl Output {
                 confirm: companion.confirm(),
                 companion,
                 format: *format,
-                pool: Arc::clone(pool),
+                pages: Pages::new(Arc::clone(pool)),
                 tick,
                 ticks: settings.kind != Kind::Push,
                 ticked: Instant::now(),

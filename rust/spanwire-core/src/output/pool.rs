@@ -11,6 +11,11 @@ const SMALLEST: usize = 4 << 10;
 const SLACK: usize = 8 << 10;
 /// Buffers looked at in search of one that fits.
 const SEARCH: usize = 16;
+/// What was not needed while so many came back is not needed.
+const PATIENCE: usize = 1_024;
+
+/// What is kept where nothing else is said.
+pub const POOL_BYTES: usize = 32 << 20;
 
 /// Keeps buffers, up to a bound.
 #[derive(Debug)]
@@ -23,11 +28,17 @@ pub struct Pool {
 struct Kept {
     buffers: VecDeque<Vec<u8>>,
     bytes: usize,
+    /// The largest buffer that anybody who has asked so far would have been given.
+    largest: usize,
+    /// So many have come back since it was looked what is needed.
+    came: usize,
+    /// The fewest there were since then.
+    idle: usize,
 }
 
 impl Default for Pool {
     fn default() -> Self {
-        Self::with_limit(32 << 20)
+        Self::with_limit(POOL_BYTES)
     }
 }
 
@@ -42,18 +53,24 @@ impl Pool {
         let wanted = capacity.max(SMALLEST) + SLACK;
         let found = {
             let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-            // The newest first: it is still in the processor's cache. None that is far too large.
+            // The smallest that fits, so that large ones stay for who needs them or go; of those the newest, which
+            // is still in the processor's cache. None that is far too large.
+            let largest = wanted.saturating_mul(4);
+            kept.largest = kept.largest.max(largest);
             let from = kept.buffers.len().saturating_sub(SEARCH);
-            let fits = |buffer: &Vec<u8>| (wanted..=wanted.saturating_mul(4)).contains(&buffer.capacity());
-            let place = (from..kept.buffers.len()).rev().find(|&place| fits(&kept.buffers[place]));
+            let fits = |buffer: &Vec<u8>| (wanted..=largest).contains(&buffer.capacity());
+            let fitting = (from..kept.buffers.len()).rev().filter(|&place| fits(&kept.buffers[place]));
+            let place = fitting.min_by_key(|&place| kept.buffers[place].capacity());
             let found = place.and_then(|place| kept.buffers.swap_remove_back(place));
             kept.bytes -= found.as_ref().map_or(0, Vec::capacity);
+            kept.idle = kept.idle.min(kept.buffers.len());
             found
         };
         found.unwrap_or_else(|| Vec::with_capacity(wanted))
     }
 
-    /// Takes a buffer back. The oldest go when the pool is full.
+    /// Takes a buffer back. The oldest go when the pool is full, or has more than was needed for long; one that
+    /// nobody would be given goes at once. Else those that grew for large records would fill it in time.
     pub fn give(&self, mut buffer: Vec<u8>) {
         if buffer.capacity() < SMALLEST || buffer.capacity() > self.limit {
             return;
@@ -61,12 +78,21 @@ impl Pool {
         buffer.clear();
         let mut surplus = Vec::new();
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes += buffer.capacity();
-        kept.buffers.push_back(buffer);
+        if buffer.capacity() <= kept.largest {
+            kept.bytes += buffer.capacity();
+            kept.buffers.push_back(buffer);
+        } else {
+            surplus.push(buffer);
+        }
+        kept.came += 1;
+        if kept.came == PATIENCE {
+            for _ in 0..kept.idle {
+                surplus.extend(kept.drop_oldest());
+            }
+            (kept.came, kept.idle) = (0, kept.buffers.len());
+        }
         while kept.bytes > self.limit {
-            let Some(oldest) = kept.buffers.pop_front() else { break };
-            kept.bytes -= oldest.capacity();
-            surplus.push(oldest);
+            surplus.extend(kept.drop_oldest());
         }
         // Freed behind the lock.
         drop(kept);
@@ -76,6 +102,14 @@ impl Pool {
     /// Bytes kept.
     pub fn bytes(&self) -> usize {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner).bytes
+    }
+}
+
+impl Kept {
+    fn drop_oldest(&mut self) -> Option<Vec<u8>> {
+        let oldest = self.buffers.pop_front()?;
+        self.bytes -= oldest.capacity();
+        Some(oldest)
     }
 }
 
@@ -99,6 +133,7 @@ mod tests {
     #[test]
     fn it_keeps_no_more_than_its_limit_and_lets_the_oldest_go() {
         let pool = Pool::with_limit(1 << 20);
+        drop(pool.take(280 << 10));
         for _ in 0..40 {
             pool.give(Vec::with_capacity(64 << 10));
         }
@@ -113,8 +148,36 @@ mod tests {
     #[test]
     fn a_buffer_far_too_large_is_left_for_who_needs_it() {
         let pool = Pool::default();
+        drop(pool.take(7 << 20));
         pool.give(Vec::with_capacity(8 << 20));
         assert!(pool.take(64 << 10).capacity() < 1 << 20);
         assert_eq!(pool.take(7 << 20).capacity(), 8 << 20);
+    }
+
+    #[test]
+    fn a_buffer_that_nobody_would_be_given_is_not_kept() {
+        let pool = Pool::default();
+        let buffer = pool.take(64 << 10);
+        pool.give(Vec::with_capacity(1 << 20));
+        assert_eq!(pool.bytes(), 0);
+        pool.give(buffer);
+        assert!(pool.bytes() >= 64 << 10);
+    }
+
+    #[test]
+    fn what_is_not_needed_for_long_is_given_up_and_what_is_stays() {
+        let pool = Pool::default();
+        let burst: Vec<_> = (0..100).map(|_| pool.take(64 << 10)).collect();
+        for buffer in burst {
+            pool.give(buffer);
+        }
+        let all = pool.bytes();
+        for _ in 0..PATIENCE {
+            let few: Vec<_> = (0..3).map(|_| pool.take(64 << 10)).collect();
+            for buffer in few {
+                pool.give(buffer);
+            }
+        }
+        assert_eq!(pool.bytes(), all / 100 * 3);
     }
 }

@@ -10,7 +10,7 @@ use super::counters::Counters;
 use super::format::Format;
 use super::kept::Kept;
 use super::message::{Companion, Confirm, Message};
-use super::pool::Pool;
+use super::pages::Pages;
 use super::queue::{Item, Next, Queue, Returned};
 use super::ring::Ring;
 use super::socket::{Outgoing, Socket};
@@ -36,7 +36,8 @@ pub(super) struct Worker {
     pub companion: Box<dyn Companion>,
     pub confirm: Confirm,
     pub format: Format,
-    pub pool: Arc<Pool>,
+    /// Where small bodies stay in the ring; and buffers, with or without one.
+    pub pages: Pages,
     pub tick: Duration,
     /// Whether ticks go out.
     pub ticks: bool,
@@ -162,11 +163,11 @@ impl Worker {
         Ok(outgoing.bytes() as u64)
     }
 
-    fn prepare(&self, mut message: Message, tick: bool) -> Result<Outgoing> {
+    fn prepare(&mut self, mut message: Message, tick: bool) -> Result<Outgoing> {
         (self.format.stamp)(&mut message.header, unix_nanos());
         match &self.ring {
-            None => Outgoing::new(message, &self.pool),
-            Some(_) => Outgoing::kept(Arc::new(Kept::new(message, tick, &self.pool))),
+            None => Outgoing::new(message, self.pages.pool()),
+            Some(_) => Outgoing::kept(Arc::new(Kept::new(message, tick, &mut self.pages))),
         }
     }
 

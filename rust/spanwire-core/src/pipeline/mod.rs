@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use crate::choose::Choice;
 use crate::envelope;
 use crate::error::{Error, Result};
-use crate::output::{Context, FeedSetup, Format, Origin, Output, Pool, Wire};
+use crate::output::{Context, FeedSetup, Format, Origin, Output, POOL_BYTES, Pool, Wire};
 
 pub use counters::Counters;
 pub use intake::Pushed;
@@ -115,7 +115,7 @@ impl Pipeline {
         };
         let context = Arc::new(Context::new(i32::from(settings.io_threads))?);
         let incarnation = random();
-        let pool = Arc::new(Pool::default());
+        let pool = Arc::new(pool_for(&settings));
         let mut lanes = Vec::with_capacity(settings.outputs.len());
         let mut first_sender = 0;
         for (index, lane) in (0..).zip(&settings.outputs) {
@@ -242,6 +242,13 @@ impl Drop for Pipeline {
     fn drop(&mut self) {
         self.close();
     }
+}
+
+/// Free buffers are kept for what may come back at once: no more than queues and rings can hold.
+fn pool_for(settings: &Settings) -> Pool {
+    let held =
+        settings.outputs.iter().map(|lane| lane.output.queue_bytes.saturating_add(lane.output.ring_bytes));
+    Pool::with_limit(held.fold(0, usize::saturating_add).min(POOL_BYTES))
 }
 
 /// What an output of kind `feed` is told, whose one sender is asked by `asked`.

@@ -119,6 +119,24 @@ fn a_buffer_goes_back_to_the_pool_when_the_ring_and_all_readers_let_go() {
 }
 
 #[test]
+fn a_full_ring_goes_round_in_the_buffers_it_has() {
+    const RING: usize = 2 << 20;
+    let rig = Rig::new(&OutputSettings { ring_bytes: RING, ..ring(OnFull::Detach, 1) });
+    // Sizes on both sides of every bound, and in stretches, as load comes: small ones, large ones, both.
+    let sizes = [300, 5_000, 9_000, 17_000, 30_000, 33_000, 66_000, 90_000, 400_000];
+    for sequence in 0..4_000 {
+        let stretch = usize::try_from(sequence).unwrap() / 250;
+        let size = sizes[(usize::try_from(sequence).unwrap() * 5 % 7 * stretch + stretch) % sizes.len()];
+        let mut body = rig.pool.take(64 << 10);
+        body.resize(size, 1);
+        rig.enqueue(Message { body, ..message(1, sequence, b"") }).unwrap();
+        assert!(rig.output.drain(PATIENCE));
+    }
+    let free = rig.pool.bytes();
+    assert!(free <= RING, "{free} bytes are kept free beside a ring of {RING}");
+}
+
+#[test]
 fn a_reader_has_its_topics_and_every_tick_in_order() {
     let rig = Rig::ticking(&ring(OnFull::Detach, 1_000), Duration::from_millis(2));
     let mut early = rig.ring().reader(vec![b"db/stream/table1/".to_vec()], false).unwrap();

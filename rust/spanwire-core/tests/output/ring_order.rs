@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::support::{FORMAT, PARTITION, message, named, topic};
-use spanwire_core::output::{Kept, Origin, Policy, Pool, Ring};
+use spanwire_core::output::{Kept, Origin, Pages, Policy, Pool, Ring};
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -43,7 +43,7 @@ proptest! {
     #[test]
     fn it_has_the_newest_messages_and_finds_exactly_those(steps in proptest::collection::vec(step(), 1..120)) {
         const BYTES: usize = 40_000;
-        let pool = Arc::new(Pool::default());
+        let mut pages = Pages::new(Arc::new(Pool::default()));
         let ring = Arc::new(Ring::new(Policy::Overwrite, BYTES, FORMAT));
         let mut reader = ring.reader(vec![topic(1).to_vec()], false).unwrap();
         // Everything that was ever put in, in order, with its memory.
@@ -61,7 +61,7 @@ proptest! {
                 Step::Put { flow, size, left_out } => {
                     let sequence = next.entry(flow).or_default();
                     *sequence += left_out;
-                    let kept = Kept::new(message(flow, *sequence, &vec![0; size]), false, &pool);
+                    let kept = Kept::new(message(flow, *sequence, &vec![0; size]), false, &mut pages);
                     all.push((Some((flow, *sequence)), kept.memory()));
                     *sequence += 1;
                     prop_assert!(ring.try_push(&Arc::new(kept)).unwrap());
@@ -69,7 +69,7 @@ proptest! {
                 Step::Tick => {
                     let mut tick = message(u64::MAX, 0, b"");
                     tick.topic = Arc::from(super::support::TICK_TOPIC);
-                    let kept = Kept::new(tick, true, &pool);
+                    let kept = Kept::new(tick, true, &mut pages);
                     all.push((None, kept.memory()));
                     prop_assert!(ring.try_push(&Arc::new(kept)).unwrap());
                 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::format::{Format, Origin};
 use super::super::kept::Kept;
 use super::super::message::Message;
-use super::super::pool::Pool;
+use super::super::pages::Pages;
 use super::super::ring::{Policy, Ring};
 use super::peers::{Blocked, Incoming, Limits, Peers, Port, Us};
 use super::protocol::{Answer, Ask, Codec, MAX_REQUEST_BYTES, Reason, Reply, Request};
@@ -119,7 +119,7 @@ impl Port for Socket {
 
 struct Rig {
     ring: Arc<Ring>,
-    pool: Arc<Pool>,
+    pages: Pages,
     peers: Peers,
     socket: Socket,
     now: Duration,
@@ -136,8 +136,8 @@ impl Rig {
         let us = Us { output: OUTPUT, incarnation: INCARNATION, stream: Some(STREAM), codec: CODEC };
         let limits = Limits { peers, exchanges: 4, silence: 30 * SECOND };
         let peers = Peers::new(us, limits, Arc::clone(&ring));
-        let (pool, socket) = (Arc::default(), Socket::default());
-        Self { ring, pool, peers, socket, now: ZERO, next: HashMap::new() }
+        let (pages, socket) = (Pages::new(Arc::default()), Socket::default());
+        Self { ring, pages, peers, socket, now: ZERO, next: HashMap::new() }
     }
 
     /// The next message of a flow is handed over.
@@ -150,11 +150,11 @@ impl Rig {
         Some((flow, sequence))
     }
 
-    fn tick(&self) {
+    fn tick(&mut self) {
         self.push(u64::MAX, 0, b"_tick/", true);
     }
 
-    fn push(&self, flow: u64, sequence: u64, topic: &[u8], tick: bool) {
+    fn push(&mut self, flow: u64, sequence: u64, topic: &[u8], tick: bool) {
         let message = Message {
             flow,
             sequence,
@@ -164,7 +164,7 @@ impl Rig {
             body: vec![0; BODY],
             changes: 1,
         };
-        assert!(self.ring.try_push(&Arc::new(Kept::new(message, tick, &self.pool))).unwrap());
+        assert!(self.ring.try_push(&Arc::new(Kept::new(message, tick, &mut self.pages))).unwrap());
     }
 
     fn says(&mut self, peer: &str, request: &Value) {
