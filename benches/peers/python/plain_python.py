@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import capnp
 import zmq
-from decode import READERS, PlainChild, PlainRecord, Reader
+from rows import READERS, PlainChild, PlainRecord, Reader
 from typed import Writer, writer
 
 _CAPTURE = {

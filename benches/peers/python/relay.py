@@ -24,11 +24,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import zmq
-from decode import PlainChild
 from google.auth.credentials import AnonymousCredentials
 from google.cloud import spanner
 from google.cloud.spanner_v1 import param_types
 from plain_python import PlainRelay
+from rows import PlainChild
 
 LINGER_S = 0.01
 """What is open longer goes out. The client does not say when nothing more has come."""
