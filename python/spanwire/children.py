@@ -24,7 +24,8 @@ _GRACE_S = 10.0
 class Child:
     """A process of ours: commands as JSON lines to its stdin, answers from its stdout.
 
-    `arguments` are for our own interpreter, or with `program=True` a whole command.
+    `arguments` are for our own interpreter, or with `program=True` a whole command. It is asked to end, or
+    with `kill=True` just killed: for one that leaves nothing behind which anybody would miss.
 
     Its stderr goes to a file, whose end is shown when it dies. A context manager: gone on exit.
     """
@@ -37,9 +38,11 @@ class Child:
         environment: Mapping[str, str] | None = None,
         *,
         program: bool = False,
+        kill: bool = False,
     ) -> None:
         self.name = name
         self._log = log
+        self._signal = signal.SIGKILL if kill else signal.SIGTERM
         self._answers: queue.Queue[dict[str, Any] | None] = queue.Queue()
         with log.open("wb") as stderr:
             self._process = subprocess.Popen(  # noqa: S603 our own programs, our own arguments
@@ -97,7 +100,7 @@ class Child:
     def stop(self) -> None:
         """Ask it to end, and see to it that it does."""
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
+            self._process.send_signal(self._signal)
         try:
             self._process.wait(_GRACE_S)
         except subprocess.TimeoutExpired:

@@ -42,8 +42,8 @@ def test_a_quick_run_has_what_budgets_are_about() -> None:
     """Ours, plain Python and the bare read; what is not there is told with its reason."""
     figures = bench.as_json(bench.run(["relay"], bench.Plan(1, quick=True)))
     for name in ("relay", "relay_python"):
-        assert all(figures[f"{name}_{values}"] > 0 for values in ("json", "typed", "small"))
-    assert figures["grpc_read"] > 0
+        assert all(figures[f"{name}_{values}"] > 0 for values in ("json", "typed"))
+    assert figures["relay_small"] > 0
     assert figures["grpc_read_small"] > 0
     judged = {one["budget"]: one for one in figures["budgets"]}
     assert judged["relay beside plain Python, JSON"]["ratio"] == pytest.approx(figures["relay_vs_python"])

@@ -1,14 +1,17 @@
 """The channel pool: room for streams, on as few connections as will carry them."""
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import grpc
 import pytest
+from grpc import _common
 
-from spanwire.source.channels import OPTIONS, STREAM_BYTES, ChannelPool, Options
+from spanwire.source.channels import OPTIONS, OWN_THREAD, STREAM_BYTES, ChannelPool, Options
 
 
 @pytest.fixture
@@ -19,10 +22,13 @@ def made() -> list[grpc.Channel]:
 
 @pytest.fixture
 def pool(made: list[grpc.Channel]) -> ChannelPool:
-    """A pool with room for three streams a channel; nobody listens at its address."""
+    """A pool with room for three streams a channel; nobody listens at its address.
+
+    Only the first channel's streams are read on their readers' threads: gRPC wakes those for nothing.
+    """
 
     def make(options: Options) -> grpc.Channel:
-        assert options == OPTIONS
+        assert options == ([*OPTIONS, *OWN_THREAD] if not made else OPTIONS)
         made.append(grpc.insecure_channel("127.0.0.1:1", options))
         return made[-1]
 
@@ -84,21 +90,57 @@ def test_a_stream_is_not_sent_far_ahead_of_its_reader() -> None:
             sent.release()
             yield message
 
+    with served(stream) as address, grpc.insecure_channel(address, OPTIONS) as channel:
+        call: Any = channel.unary_stream("/spanner/read")(b"")
+        for _ in range(read):
+            next(call)
+        begun = 0
+        while sent.acquire(timeout=1):
+            begun += 1
+        call.cancel()
+    assert 0 < (begun - read) * len(message) <= 2 * STREAM_BYTES
+
+
+def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself gRPC has each of them look around ten times a second: a thousand take a third of a core."""
+    streams, looks, over = 10, [], threading.Event()
+    wait_once = _common._wait_once
+
+    def look(*arguments: Any) -> None:
+        looks.append(arguments)
+        wait_once(*arguments)
+
+    def stream(_: bytes, __: grpc.ServicerContext) -> Iterator[bytes]:
+        yield b"first"
+        over.wait(10)
+
+    monkeypatch.setattr(_common, "_wait_once", look)
+    with served(stream, streams) as address, grpc.insecure_channel(address, OPTIONS) as channel:
+        calls: list[Any] = [channel.unary_stream("/spanner/read")(b"") for _ in range(streams)]
+        for call in calls:
+            assert next(call) == b"first"
+        with ThreadPoolExecutor(streams) as readers:
+            looks.clear()
+            ends = [readers.submit(next, call, None) for call in calls]
+            time.sleep(1)
+            over.set()
+            assert [end.result(10) for end in ends] == [None] * streams
+    assert streams <= len(looks) <= 4 * streams
+
+
+@contextmanager
+def served(
+    stream: Callable[[bytes, grpc.ServicerContext], Iterator[bytes]], threads: int = 1
+) -> Iterator[str]:
+    """The address of a server that answers every request with `stream`."""
+
     class Server(grpc.GenericRpcHandler):
         def service(self, _: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
             return grpc.unary_stream_rpc_method_handler(stream)
 
-    with ThreadPoolExecutor(1) as threads:
-        server = grpc.server(threads, [Server()])
+    with ThreadPoolExecutor(threads) as pool:
+        server = grpc.server(pool, [Server()])
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
-        with grpc.insecure_channel(f"127.0.0.1:{port}", OPTIONS) as channel:
-            call: Any = channel.unary_stream("/spanner/read")(b"")
-            for _ in range(read):
-                next(call)
-            begun = 0
-            while sent.acquire(timeout=1):
-                begun += 1
-            call.cancel()
+        yield f"127.0.0.1:{port}"
         server.stop(0).wait()
-    assert 0 < (begun - read) * len(message) <= 2 * STREAM_BYTES

@@ -51,7 +51,7 @@ def problems(folder: Path, text: str) -> list[str]:
 def test_a_minimal_file_is_enough(tmp_path: Path) -> None:
     """What is not written has a default; one endpoint may be written without a list."""
     config = load(written(tmp_path, MINIMAL))
-    assert config.source.heartbeat_ms == 1000
+    assert config.source.heartbeat_ms == 0
     assert config.source.start_at is None
     assert config.source.end_at is None
     assert config.output[0].bind == ["tcp://127.0.0.1:5560"]
@@ -96,7 +96,7 @@ def test_every_problem_is_told_at_once(tmp_path: Path) -> None:
         'source.database: is missing; write database = "my-database"',
         'source.stream: must be a stream\'s name of letters, digits and "_", is "x y"',
         'source.hearbeat_ms: unknown setting; did you mean "heartbeat_ms"?',
-        "source.heartbeat_ms: must be 1000 to 300000, is 5",
+        "source.heartbeat_ms: must be 0 or 1000 to 300000, is 5",
         'source.priority: must be "low", "medium" or "high", is "hi"; did you mean "high"?',
         'source.start: must be RFC 3339 in UTC, such as "2026-11-23T17:50:32.669475Z", is "yesterday"; '
         'or write "store" or "now"',
@@ -294,7 +294,7 @@ def test_an_end_before_the_start_is_refused(tmp_path: Path) -> None:
 def test_an_emulator_takes_short_heartbeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """By setting or by the variable that all Spanner clients know."""
     short = MINIMAL.replace("[source]", "[source]\nheartbeat_ms = 100")
-    assert problems(tmp_path, short) == ["source.heartbeat_ms: must be 1000 to 300000, is 100"]
+    assert problems(tmp_path, short) == ["source.heartbeat_ms: must be 0 or 1000 to 300000, is 100"]
     by_setting = short.replace("[source]", '[source]\nemulator_host = "127.0.0.1:9010"')
     assert load(written(tmp_path, by_setting)).source.emulator == "127.0.0.1:9010"
     monkeypatch.setenv("SPANNER_EMULATOR_HOST", "127.0.0.1:9011")

@@ -87,3 +87,19 @@ def test_a_mutable_stream_is_read_in_windows() -> None:
     assert mutable.until(later, None, now) == Timestamp(9000 + 1200)
     assert mutable.until(Timestamp(5), later, now) == Timestamp(1000 + 1200, 7)
     assert mutable.until(Timestamp(5), Timestamp(1001), now) == Timestamp(1001)
+
+
+@pytest.mark.parametrize(
+    ("partitions", "heartbeat_ms"), [(1, 1000), (100, 1000), (600, 6000), (9000, 10_000)]
+)
+def test_many_partitions_say_less_often_that_they_are_idle(partitions: int, heartbeat_ms: int) -> None:
+    """100 times a second all together, but each every ten seconds."""
+    query = StreamQuery("googlesql", "watch")
+    assert query.heartbeat_of(partitions) == heartbeat_ms
+    request = query.request("token", Timestamp(5, 0), partitions=partitions)
+    assert request.params["heartbeat"] == str(heartbeat_ms)
+
+
+def test_a_heartbeat_that_was_set_holds_for_any_number() -> None:
+    """Whoever waits for whole transactions may want it."""
+    assert StreamQuery("googlesql", "watch", 1000).heartbeat_of(9000) == 1000

@@ -17,7 +17,7 @@ import grpc
 from google.cloud.spanner_v1 import CreateSessionRequest, ExecuteSqlRequest, Session
 
 from spanwire._core import RecordReader, Timestamp
-from spanwire.source.channels import OPTIONS
+from spanwire.source.channels import OPTIONS, OWN_THREAD
 from spanwire.source.query import StreamQuery
 from spanwire.source.stream import METHOD
 
@@ -29,7 +29,7 @@ class BareReader:
     """Reads all partitions to a number of changes each."""
 
     def __init__(self, address: str, database: str, stream: str, changes: int) -> None:
-        self._channel = grpc.insecure_channel(address, options=OPTIONS)
+        self._channel = grpc.insecure_channel(address, options=[*OPTIONS, *OWN_THREAD])
         self._query = StreamQuery("googlesql", stream, _HEARTBEAT_MS)
         self._changes = changes
         create = self._channel.unary_unary(

@@ -24,8 +24,8 @@ RATES = (1_000, 10_000, 100_000)
 PARTITIONS = 2
 _RECORDS = 20_000
 """Records a second at the most: at a higher rate a record has several changes."""
-_WARM_S = 1.0
-_SECONDS, _QUICK_SECONDS = 4.0, 2.0
+_WARM_S = 0.5
+_SECONDS, _QUICK_SECONDS = 4.0, 1.5
 _KEPT = 0.95
 """So much of a load must arrive in time, or times would tell how long was measured, and nothing else."""
 _ANSWER_S = 60.0
@@ -101,7 +101,7 @@ class Load:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=self.folder)))
             # Started before the relay: it imports meanwhile, and waits to be told where that is.
             program = ["-m", "spanwire.bench.listener"]
-            listener = stack.enter_context(Child("listener", program, folder / "listener.log"))
+            listener = stack.enter_context(Child("listener", program, folder / "listener.log", kill=True))
             relay = running.spanwire(stack, folder, served, running.PUB.format(values="typed"), tick_ms=1000)
             listener.tell(asdict(Wanted(relay.endpoint, PARTITIONS, _WARM_S, self.seconds)))
             return Heard(**listener.expect(_ANSWER_S + self.seconds))

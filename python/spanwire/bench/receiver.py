@@ -7,16 +7,24 @@ The same for spanwire and for raw libzmq.
 
 from __future__ import annotations
 
-import ctypes
-import multiprocessing
+import argparse
+import json
+import mmap
+import os
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import zmq
 
 from spanwire._core import Message
+from spanwire.children import Child
 from spanwire.consumer.link import Link
 
 CurveKeys = tuple[bytes, bytes, bytes]
@@ -25,19 +33,30 @@ CurveKeys = tuple[bytes, bytes, bytes]
 WINDOW = 40_000
 """Changes on their way at the most: about 16 MB."""
 _READY, _CHANGES, _AT = range(3)
+_SIZE = 3 * 8
+"""Three numbers of 64 bits in shared memory."""
 _PATIENCE_S = 60.0
 
 Kind = Literal["pub", "push", "feed"]
 """As an output's: heard by SUB, by PULL, by a DEALER that gives credit."""
 
 
-def _receive(endpoints: Sequence[str], kind: Kind, curve: CurveKeys | None, shared: Any) -> None:
-    """Receive for ever, and count the changes that the headers tell of."""
-    unheard = (
-        set(range(len(endpoints))) if kind != "push" else set()
-    )  # PUSH waits for its peers, and ticks not
+def main() -> None:
+    """Receive for ever, as one line on stdin says, and count the changes that the headers tell of."""
+    parser = argparse.ArgumentParser(description="A subscriber that counts.")
+    parser.add_argument("shared", type=Path, help="the file where it tells how far it is")
+    file = parser.parse_args().shared.open("r+b")
+    shared = memoryview(mmap.mmap(file.fileno(), _SIZE)).cast("Q")
+    if not (line := sys.stdin.readline()):
+        return
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    wanted = json.loads(line)
+    endpoints, kind = wanted["endpoints"], wanted["kind"]
+    keys = wanted["curve"] and tuple(key.encode() for key in wanted["curve"])
+    # PUSH waits for its peers, and ticks not.
+    unheard = set() if kind == "push" else set(range(len(endpoints)))
     shared[_READY] = not unheard
-    heard = _fed(endpoints[0]) if kind == "feed" else _heard(endpoints, kind, curve)
+    heard = _fed(endpoints[0]) if kind == "feed" else _heard(endpoints, kind, keys)
     for place, topic, header in heard:
         if topic.endswith(b"/_tick/"):
             unheard.discard(place)
@@ -46,6 +65,11 @@ def _receive(endpoints: Sequence[str], kind: Kind, curve: CurveKeys | None, shar
             changes = Message.decode([topic, header, b"", b""]).count
             shared[_AT] = time.monotonic_ns()
             shared[_CHANGES] += changes
+
+
+def _end_with_parent() -> None:
+    sys.stdin.read()
+    os._exit(0)
 
 
 def _heard(
@@ -90,30 +114,41 @@ def _fed(endpoint: str) -> Iterator[tuple[int, bytes, bytes]]:
 class Receiver:
     """A running subscriber of everything, by a socket for each endpoint.
 
-    The same endpoint several times is as many subscribers. The first tick shows that a socket is connected.
+    It starts at once, and connects when it is told where to. The first tick shows that a socket is connected.
     """
 
-    def __init__(
-        self, endpoint: str | Sequence[str], kind: Kind = "pub", curve: CurveKeys | None = None
-    ) -> None:
-        # Not forked: a copy of a process with ZeroMQ threads would have sockets but no threads.
-        spawn = multiprocessing.get_context("spawn")
-        self._shared = spawn.RawArray(ctypes.c_uint64, 3)
-        endpoints = [endpoint] if isinstance(endpoint, str) else list(endpoint)
-        self._process = spawn.Process(
-            target=_receive, args=(endpoints, kind, curve, self._shared), daemon=True
-        )
+    def __init__(self, kind: Kind = "pub", curve: CurveKeys | None = None) -> None:
+        self._kind, self._curve = kind, curve
+        self._stack = ExitStack()
 
     def __enter__(self) -> Self:
-        self._process.start()
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwire-bench-")))
+            path = folder / "shared"
+            path.write_bytes(bytes(_SIZE))
+            with path.open("r+b") as file:
+                self._shared = memoryview(mmap.mmap(file.fileno(), _SIZE)).cast("Q")
+            arguments = ["-m", "spanwire.bench.receiver", str(path)]
+            self._child = stack.enter_context(
+                Child("receiver", arguments, folder / "receiver.log", kill=True)
+            )
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.kill()
-        self._process.join()
-        self._process.close()
+        self._stack.close()
+
+    def connect(self, endpoint: str | Sequence[str]) -> None:
+        """Connect it, once. The same endpoint several times is as many subscribers."""
+        self._child.tell(
+            {
+                "endpoints": [endpoint] if isinstance(endpoint, str) else list(endpoint),
+                "kind": self._kind,
+                "curve": self._curve and [key.decode() for key in self._curve],
+            }
+        )
 
     @property
     def ready(self) -> bool:
@@ -149,7 +184,10 @@ class Receiver:
             self._check(deadline)
 
     def _check(self, deadline: float) -> None:
-        if not self._process.is_alive():
-            raise RuntimeError("the bench's subscriber has ended: was it killed?")
+        self._child.check()
         if time.monotonic() > deadline:
             raise RuntimeError(f"the bench's subscriber has received nothing more for {_PATIENCE_S:.0f} s")
+
+
+if __name__ == "__main__":
+    main()

@@ -19,11 +19,13 @@ from spanwire.bench.figures import Curve, Report, exponent
 from spanwire.bench.plan import Plan, Step
 from spanwire.bench.receiver import Receiver
 from spanwire.bench.running import Running
+from spanwire.source.query import StreamQuery
 
 _BACKLOG = 10_000_000
-_QUICK_BACKLOG = 600_000
+_QUICK_BACKLOG = 400_000
 _PARTITIONS = 4
 _IDLE = (1, 10, 100, 1000)
+_IDLE_S = 4.0
 _PATIENCE_S = 120.0
 _LOOK_S = 0.05
 _OUTPUTS = """
@@ -51,10 +53,7 @@ def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     return [
         Step(f"a backlog of {backlog:,} changes", partial(_backlog, backlog), once=True),
         Step("consumers that stall", partial(_stalled, backlog // 2), once=True),
-        *(
-            Step(f"{count:,} idle partitions", partial(_idle, count, plan.quick), once=True)
-            for count in counts
-        ),
+        *(Step(f"{count:,} idle partitions", partial(_idle, count), once=True) for count in counts),
     ]
 
 
@@ -130,7 +129,7 @@ def _stalled(changes: int, report: Report) -> None:
     )
 
 
-def _idle(partitions: int, quick: bool, report: Report) -> None:
+def _idle(partitions: int, report: Report) -> None:
     """Memory and processor time of a relay whose partitions say nothing but heartbeats."""
     with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
         folder = Path(name)
@@ -139,10 +138,12 @@ def _idle(partitions: int, quick: bool, report: Report) -> None:
             stack, folder, simulator, running.PUB.format(values="typed"), "", tick_ms=1000
         )
         _wait_for_partitions(relay.endpoint, partitions)
-        time.sleep(1.0 if quick else 2.0)
+        time.sleep(1.0)
         pid, began = relay.child.pid, time.monotonic()
         before, peak = running.processor_seconds(pid), 0.0
-        while (passed := time.monotonic() - began) < (3.0 if quick else 5.0):
+        # A heartbeat of each, at least.
+        seconds = max(_IDLE_S, StreamQuery("googlesql", "").heartbeat_of(partitions) / 1000)
+        while (passed := time.monotonic() - began) < seconds:
             time.sleep(0.2)
             peak = max(peak, running.resident_mib(pid))
         percent = 100 * (running.processor_seconds(pid) - before) / passed
@@ -161,6 +162,7 @@ def _loaded(changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None
     """A relay, a consumer that takes all, and what lets the load go."""
     with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
         folder = Path(name)
+        receiver = stack.enter_context(Receiver("push"))
         simulator = running.simulator(
             stack,
             folder,
@@ -170,7 +172,7 @@ def _loaded(changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None
             *("--changes", str(changes // _PARTITIONS)),
         )
         relay = running.spanwire(stack, folder, simulator, _OUTPUTS)
-        receiver = stack.enter_context(Receiver(relay.endpoint, "push"))
+        receiver.connect(relay.endpoint)
         receiver.wait_ready()
         simulator.wait_for_readers(_PARTITIONS)
         yield relay, receiver, simulator.release

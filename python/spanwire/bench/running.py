@@ -96,7 +96,7 @@ class Running:
 
 def simulator(stack: ExitStack, folder: Path, *arguments: str) -> Served:
     """A simulator in a process of its own; `arguments` as `python -m spanwire.simulator --help` tells."""
-    child = Child("simulator", ["-m", "spanwire.simulator", *arguments], folder / "simulator.log")
+    child = Child("simulator", ["-m", "spanwire.simulator", *arguments], folder / "simulator.log", kill=True)
     served = stack.enter_context(child).expect(START_S)
     return Served(child, served["address"], served["database"])
 
@@ -122,7 +122,7 @@ def spanwire(
         encoding="utf-8",
     )
     command = ["-c", "from spanwire.cli import main; main()", "run", str(config), "--json"]
-    child = stack.enter_context(Child("relay", command, folder / "relay.log"))
+    child = stack.enter_context(Child("relay", command, folder / "relay.log", kill=True))
     while "endpoints" not in (started := child.expect(START_S)):
         pass
     return Running(child, started["endpoints"])
@@ -139,7 +139,7 @@ def peer(
         "--values": values,
     }
     command = [*program, *(word for option in options.items() for word in option)]
-    child = stack.enter_context(Child("peer", command, folder / "peer.log", program=True))
+    child = stack.enter_context(Child("peer", command, folder / "peer.log", program=True, kill=True))
     said: dict[str, Any] = child.expect(START_S)
     return Running(child, [said["endpoints"]])
 

@@ -113,12 +113,12 @@ def _through(load: _Load) -> tuple[float, float, float]:
         binds = ", ".join(['"tcp://127.0.0.1:*"'] * load.senders)
         io_threads = f"io_threads = {load.io_threads}"
         output = _OUTPUT.format(binds=binds, topics=_BUCKETS if load.spread else "")
+        sockets = load.senders * load.subscribers
+        receivers = [stack.enter_context(Receiver()) for _ in range(0, sockets, _SOCKETS)]
         relay = running.spanwire(stack, folder, served, output, io_threads)
-        sockets = [*relay.endpoints[0]] * load.subscribers
-        receivers = [
-            stack.enter_context(Receiver(sockets[first : first + _SOCKETS]))
-            for first in range(0, len(sockets), _SOCKETS)
-        ]
+        endpoints = relay.endpoints[0] * load.subscribers
+        for place, receiver in enumerate(receivers):
+            receiver.connect(endpoints[place * _SOCKETS : (place + 1) * _SOCKETS])
         for receiver in receivers:
             receiver.wait_ready()
         served.wait_for_readers(load.partitions)

@@ -42,8 +42,9 @@ class SourceConfig(Section):
     timestamp begins there. Once the store holds progress, it decides."""
     end: TimestampText = ""
     """Read up to this RFC 3339 timestamp, inclusive, let groups handle it, then stop; empty for no end."""
-    heartbeat_ms: int = 1000
-    """How often an idle partition says how far it is complete. 1000 to 300000; an emulator takes 100."""
+    heartbeat_ms: int = 0
+    """How often an idle partition says how far it is complete. 1000 to 300000; an emulator takes 100.
+    0: every 1000, or 10 a partition where there are more than 100, and 10000 at the most."""
     priority: Literal["low", "medium", "high"] = "medium"
     """Spanner's request priority of the reads."""
     request_tag: str = Field(default="spanwire", max_length=50)
@@ -111,8 +112,8 @@ class SourceConfig(Section):
     def _is_heartbeat(cls, value: int, info: ValidationInfo) -> int:
         emulated = bool(info.data.get("emulator_host") or os.environ.get(EMULATOR_VARIABLE))
         least = _MIN_EMULATOR_HEARTBEAT_MS if emulated else _MIN_HEARTBEAT_MS
-        if not least <= value <= _MAX_HEARTBEAT_MS:
-            raise ValueError(f"must be {least} to {_MAX_HEARTBEAT_MS}, is {value}")
+        if value and not least <= value <= _MAX_HEARTBEAT_MS:
+            raise ValueError(f"must be 0 or {least} to {_MAX_HEARTBEAT_MS}, is {value}")
         return value
 
     @field_validator("topic")

@@ -28,7 +28,7 @@ _log = logging.getLogger("spanwire.consumer")  # a library: whoever uses it deci
 _STALE_TICKS = 3
 """A relay that has not ticked for so many intervals is not there."""
 _LOOK_S = 0.1
-_HELD_BACK_S = 10.0
+_HELD_BACK_S = 30.0
 """Transactions that wait for so long are worth a word."""
 
 

@@ -26,15 +26,13 @@ from spanwire.records import PartitionRecord, Progress, State, short_token
 from spanwire.source.connect import Connection
 from spanwire.source.moves import Gates, MovingLineage
 from spanwire.source.partitions import Lineage
-from spanwire.source.reader import Ended, Job, Paused, Reader, Stopped
+from spanwire.source.reader import SILENT_S, Ended, Job, Paused, Reader, Stopped
 from spanwire.store import Store
 
 _log = structlog.get_logger("spanwire.relay")
 
 _FINISHING_POLL_S = 0.005
 _MOVING_POLL_S = 0.002
-_SILENT_INTERVALS, _SILENT_LEAST_S = 10, 20.0
-"""A stream that misses so many heartbeats, and for so long, is dead although its connection is not."""
 
 
 @dataclass(frozen=True)
@@ -63,12 +61,10 @@ class Keeper:
     """The partitions of a running relay."""
 
     def __init__(self, parts: Parts) -> None:
-        source = parts.config.source
         self._parts = parts
         self._tell = _log.debug if parts.beside else _log.info
-        self._end = source.end_at
+        self._end = parts.config.source.end_at
         self._interval_s = parts.config.store.interval_ms / 1000
-        self._silence_s = max(_SILENT_LEAST_S, _SILENT_INTERVALS * source.heartbeat_ms / 1000)
         self._reports: queue.SimpleQueue[Ended | Paused | Stopped | None] = queue.SimpleQueue()
         self._running: dict[str, _Running] = {}
         self._gates = Gates()
@@ -145,7 +141,7 @@ class Keeper:
         for token, one in list(self._running.items()):
             if one.reader.trouble:
                 found[token] = one.reader.trouble
-            elif one.stands_since is not None and time.monotonic() - one.stands_since > self._silence_s:
+            elif one.stands_since is not None and time.monotonic() - one.stands_since > SILENT_S:
                 sources = ", ".join(map(short_token, self._gates.waits_for(token)))
                 found[token] = (
                     f"partition {short_token(token)} waits for {sources}, which its key ranges came from"
@@ -273,7 +269,8 @@ class Keeper:
             resumed=owned.position is not None,
             known=newest,
         )
-        reader = Reader(Job(parts.connection, owned, partition, self._end), self._reports.put)
+        job = Job(parts.connection, owned, partition, self._end, self._running.__len__)
+        reader = Reader(job, self._reports.put)
         self._running[owned.token] = _Running(reader, partition, owned.epoch)
         self._tell(
             "reading partition",
@@ -316,7 +313,7 @@ class Keeper:
 
     def _break_silence(self) -> None:
         for token, one in self._running.items():
-            if one.ended is None and one.reader.silent_for() > self._silence_s:
+            if one.ended is None and one.reader.is_silent:
                 _log.warning(
                     "a stream fell silent: it is opened again",
                     partition=short_token(token),

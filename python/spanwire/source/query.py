@@ -24,6 +24,11 @@ Dialect = Literal["googlesql", "postgresql"]
 Mode = Literal["immutable", "mutable"]
 """A stream's partition_mode: IMMUTABLE_KEY_RANGE or MUTABLE_KEY_RANGE."""
 
+_HEARTBEAT_MS = 1000
+_HEARTBEATS_A_SECOND = 100
+_LONGEST_MS = 10_000
+"""Many partitions say less often each that they are idle: a heartbeat costs a reader like any message."""
+
 WINDOW_S = 20 * 60
 """How far ahead one query of a mutable stream reads. Spanner wants an end for it, and takes 30 minutes past
 the later of now and the start, by its own clock."""
@@ -47,7 +52,8 @@ class StreamQuery:
 
     dialect: Dialect
     stream: str
-    heartbeat_ms: int
+    heartbeat_ms: int = 0
+    """How often an idle partition is to say so; 0: as `heartbeat_of` has it."""
     priority: str = "medium"
     request_tag: str = ""
     mode: Mode = "immutable"
@@ -76,16 +82,25 @@ class StreamQuery:
         window = Timestamp(latest.seconds + WINDOW_S, latest.nanos)
         return window if end is None else min(end, window)
 
-    def request(self, token: str | None, start: Timestamp, end: Timestamp | None = None) -> ExecuteSqlRequest:
+    def heartbeat_of(self, partitions: int) -> int:
+        """How often, in ms, one of so many idle partitions says how far it is complete."""
+        if self.heartbeat_ms:
+            return self.heartbeat_ms
+        return min(max(_HEARTBEAT_MS, partitions * 1000 // _HEARTBEATS_A_SECOND), _LONGEST_MS)
+
+    def request(
+        self, token: str | None, start: Timestamp, end: Timestamp | None = None, *, partitions: int = 1
+    ) -> ExecuteSqlRequest:
         """The request for one partition, or with token None for the first partitions.
 
-        `start` and `end` are inclusive. The session is filled in when it is sent.
+        `start` and `end` are inclusive. `partitions`: how many are read. The session is filled in when it
+        is sent.
         """
         names = ("start", "end", "token", "heartbeat")
         if self.dialect == "postgresql":
             names = ("p1", "p2", "p3", "p4")
         # An INT64 travels as a string, an absent argument as null.
-        values = (str(start), None if end is None else str(end), token, str(self.heartbeat_ms))
+        values = (str(start), None if end is None else str(end), token, str(self.heartbeat_of(partitions)))
         types = (_TIMESTAMP, _TIMESTAMP, _STRING, _INT64)
         return ExecuteSqlRequest(
             sql=self.sql,

@@ -33,6 +33,10 @@ _EMULATOR_TOKEN = b"dummy_resume_token"
 """The emulator sends the same resume token always: it marks no place."""
 
 
+SILENT_S = 20.0
+_SILENT_HEARTBEATS = 10
+"""A stream that says nothing for so long, and misses so many heartbeats, is opened again."""
+
 _EMPTY_STREAMS = 5
 """So many streams that bring nothing are worth a word: each alone may be a server that goes away."""
 
@@ -87,6 +91,8 @@ class Job:
     """The same in the core."""
     end: Timestamp | None
     """The requested end, inclusive."""
+    partitions: Callable[[], int] = lambda: 1
+    """How many are being read: of many, each says less often that it is idle. From any thread."""
 
 
 @dataclass
@@ -112,6 +118,7 @@ class Reader:
         self._lock = threading.Lock()
         self._stream: RawStream | None = None
         self._waiting_since: float | None = None
+        self._heartbeat_ms = 0
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
         self._newest_met: Pushed | None = None
@@ -178,6 +185,11 @@ class Reader:
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
 
+    @property
+    def is_silent(self) -> bool:
+        """Whether the stream misses its heartbeats: it is dead although its connection is not."""
+        return self.silent_for() > max(SILENT_S, _SILENT_HEARTBEATS * self._heartbeat_ms / 1000)
+
     def _run(self) -> None:
         token = self._job.record.token
         try:
@@ -241,7 +253,11 @@ class Reader:
     def _follow(self, query: _Query, reading: Reading) -> None:
         """Push one stream to its clean end; faults of the stream are raised as they are."""
         job = self._job
-        request = job.connection.query.request(job.record.token, query.start, query.end)
+        partitions = job.partitions()
+        request = job.connection.query.request(
+            job.record.token, query.start, query.end, partitions=partitions
+        )
+        self._heartbeat_ms = job.connection.query.heartbeat_of(partitions)
         request.resume_token = query.resume_token
         with RawStream(job.connection, request, query.attempt) as stream:
             query.session = stream.session

@@ -99,7 +99,7 @@ impl Change {
     fn object<'py>(&self, py: Python<'py>, of: Object, place: OtherPlace) -> PyResult<Bound<'py, PyDict>> {
         let (_, change) = self.typed(py)?;
         let columns = self.message.columns(py)?;
-        values::object(py, &change, of(&change, columns).or_raise(py)?, place)
+        values::object(py, &change, of(&change, columns).or_raise(py)?, self.message.names(py)?, place)
     }
 }
 

@@ -4,7 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedBytes;
-use pyo3::types::{PyBytes, PyDict, PyList};
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyList, PyString};
 use spanwire_core::Error;
 use spanwire_core::change::RecordVersion as Version;
 use spanwire_core::envelope::{self, Columns, DeadLetter, Header, Kind, PartitionState, Tick, Values, read};
@@ -24,6 +25,7 @@ pub struct Inner {
     pub header: Header,
     columns_frame: PyBackedBytes,
     columns: OnceLock<Columns>,
+    names: PyOnceLock<Vec<Py<PyString>>>,
     pub body: PyBackedBytes,
     typed: OnceLock<Typed>,
 }
@@ -43,6 +45,15 @@ impl Inner {
         }
         let columns = Columns::decode(&self.columns_frame).or_raise(py)?;
         Ok(self.columns.get_or_init(|| columns))
+    }
+
+    /// The columns' names, by place: made once, and the same objects in all messages.
+    pub fn names(&self, py: Python<'_>) -> PyResult<&[Py<PyString>]> {
+        let names = self.names.get_or_try_init(py, || {
+            let columns = self.columns(py)?.columns().iter();
+            Ok::<_, PyErr>(columns.map(|column| PyString::intern(py, &column.name).unbind()).collect())
+        })?;
+        Ok(names)
     }
 
     /// Of a message with JSON values: its typed form, made once.
@@ -79,6 +90,7 @@ impl Message {
             header,
             columns_frame,
             columns: OnceLock::new(),
+            names: PyOnceLock::new(),
             body,
             typed: OnceLock::new(),
         })))

@@ -16,14 +16,15 @@ static DECIMAL: PyOnceLock<Py<PyType>> = PyOnceLock::new();
 pub fn object<'py>(
     py: Python<'py>,
     change: &Mod<'_>,
-    cells: Cells<'_, '_>,
+    mut cells: Cells<'_, '_>,
+    names: &[Py<PyString>],
     place: OtherPlace,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    for cell in cells {
+    while let (Some(name), Some(cell)) = (cells.column(), cells.next()) {
         let (column, cell) = cell.or_raise(py)?;
         if !matches!(cell, Value::Missing) {
-            dict.set_item(&column.name, value(py, &cell, &column.column_type)?)?;
+            dict.set_item(&names[name], value(py, &cell, &column.column_type)?)?;
         }
     }
     for other in change.others().or_raise(py)? {

@@ -190,6 +190,14 @@ pub struct Cells<'a, 'c> {
     next: usize,
 }
 
+impl Cells<'_, '_> {
+    /// The place among the columns of what `next` gives.
+    #[inline]
+    pub fn column(&self) -> Option<usize> {
+        self.role.fields.get(self.next).map(|field| field.column)
+    }
+}
+
 impl<'a, 'c> Iterator for Cells<'a, 'c> {
     type Item = Result<(&'c Column, Value<'a>)>;
 
