@@ -102,7 +102,7 @@ def test_a_stream_is_not_sent_far_ahead_of_its_reader() -> None:
 
 
 def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Left to itself gRPC has each of them look around ten times a second: a thousand take a third of a core."""
+    """Left to itself gRPC has each look around ten times a second: a thousand take a third of a core."""
     streams, looks, over = 10, [], threading.Event()
     wait_once = _common._wait_once
 
