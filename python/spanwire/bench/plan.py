@@ -19,7 +19,7 @@ class Plan:
     """Repetitions of what is repeated; medians are told."""
     quick: bool = False
     """A first look: less data, and only what budgets are about."""
-    limit_s: float = 480.0
+    limit_s: float = 520.0
     """No repetition of a step begins later than that: all is measured once, however slow the machine is."""
 
 

@@ -24,7 +24,7 @@ def draw(report: Report, folder: Path) -> list[Path]:
 
 
 def _draw(curve: Curve, path: Path) -> list[Path]:
-    from matplotlib import pyplot  # noqa: PLC0415
+    from matplotlib import pyplot, ticker  # noqa: PLC0415
 
     figure, axes = pyplot.subplots(figsize=(7, 4.2), layout="constrained")
     for name, points in curve.lines.items():
@@ -32,8 +32,14 @@ def _draw(curve: Curve, path: Path) -> list[Path]:
     axes.set(title=curve.title, xlabel=curve.x, ylabel=curve.y)
     if curve.log:
         axes.set(xscale="log", yscale="log")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+            axis.set_minor_formatter(ticker.NullFormatter())
     else:
         axes.set_ylim(bottom=0)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(ticker.FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.tick_params(axis="x", labelrotation=30 if curve.log else 0)
     axes.grid(visible=True, which="both", alpha=0.25)
     axes.legend(frameon=False)
     drawn = [path.with_name(f"{path.name}.{kind}") for kind in ("svg", "png")]
