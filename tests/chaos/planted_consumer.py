@@ -97,7 +97,7 @@ MUTANTS = named(
     Mutant(_watermark_of_the_furthest),
     Mutant(_holes_ignored),
     Mutant(_holes_overtaken),
-    Mutant(_cursor_ahead),
+    Mutant(_cursor_ahead, tuple(range(1, 13))),  # a consumer must be killed between coming and handing over
     Mutant(_cursor_without_frontiers),
     Mutant(_messages_swapped),
 )
