@@ -24,10 +24,10 @@ _GRACE_S = 10.0
 class Child:
     """A process of ours: commands as JSON lines to its stdin, answers from its stdout.
 
-    `arguments` are for our own interpreter, or with `program=True` a whole command. It is asked to end, or
-    with `kill=True` just killed: for one that leaves nothing behind which anybody would miss.
+    `arguments` are for our own interpreter, or with `program=True` a whole command.
 
-    Its stderr goes to a file, whose end is shown when it dies. A context manager: gone on exit.
+    Its stderr goes to a file, whose end is shown when it dies. A context manager: on exit the child is asked
+    to end, or with `kill=True` just killed, as one whose work nobody would miss.
     """
 
     def __init__(
@@ -98,7 +98,7 @@ class Child:
             raise self._died()
 
     def stop(self) -> None:
-        """Ask it to end, and see to it that it does."""
+        """Ask it to end, or kill it, and see to it that it does."""
         if self._process.poll() is None:
             self._process.send_signal(self._signal)
         try:

@@ -31,11 +31,11 @@ def _responses_dropped() -> None:
     count = itertools.count(1)
 
     def make(job: Callable[..., Any]) -> Callable[..., Any]:
-        def made(connection: Any, owned: Any, partition: Any, end: Any) -> Any:
+        def made(connection: Any, owned: Any, partition: Any, *rest: Any) -> Any:
             def push(messages: Sequence[bytes]) -> Any:
                 return partition.push(messages[:-1] if next(count) % 25 == 0 else messages)
 
-            return job(connection, owned, _Pushing(partition, push), end)
+            return job(connection, owned, _Pushing(partition, push), *rest)
 
         return made
 

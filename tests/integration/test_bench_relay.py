@@ -39,7 +39,7 @@ def no_go(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("tiny", "no_go")
 def test_a_quick_run_has_what_budgets_are_about() -> None:
-    """Ours, plain Python and the bare read; what is not there is told with its reason."""
+    """Ours, plain Python and the bare read of small messages; what is missing is told with its reason."""
     figures = bench.as_json(bench.run(["relay"], bench.Plan(1, quick=True)))
     for name in ("relay", "relay_python"):
         assert all(figures[f"{name}_{values}"] > 0 for values in ("json", "typed"))

@@ -20,7 +20,8 @@ from spanwire._core import Timestamp
 from spanwire.config import Config
 from spanwire.errors import RetentionExpired, SocketError, StoreError
 from spanwire.records import PartitionRecord, State
-from spanwire.relay import Relay, keeper, run
+from spanwire.relay import Relay, run
+from spanwire.source import reader as source_reader
 from spanwire.store import SqliteStore
 
 
@@ -198,7 +199,7 @@ def test_a_connection_that_is_dead_but_open_is_noticed(
     googlesql: EmulatorDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Missing heartbeats tell; the stream is opened again and goes on where it was."""
-    monkeypatch.setattr(keeper, "_SILENT_LEAST_S", 1.0)
+    monkeypatch.setattr(source_reader, "_SILENT_S", 1.0)
     network = Network(googlesql.host)
     with (
         Relay(settings(googlesql, tmp_path, network.host)) as relay,

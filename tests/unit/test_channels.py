@@ -42,6 +42,23 @@ def test_a_channel_takes_its_number_of_streams_and_no_more(pool: ChannelPool) ->
     assert len(pool) == 3
 
 
+def test_few_streams_are_read_on_their_own_threads(made: list[grpc.Channel]) -> None:
+    """Also after a time with many: gRPC's thread costs more a message, theirs more while nothing comes."""
+
+    def make(options: Options) -> grpc.Channel:
+        assert (OWN_THREAD[0] in options) == (not made)
+        made.append(grpc.insecure_channel("127.0.0.1:1", options))
+        return made[-1]
+
+    pool = ChannelPool(make, 100)
+    leases = [pool.acquire() for _ in range(150)]
+    assert [lease.number for lease in leases] == [1] * 32 + [2] * 100 + [3] * 18
+    for lease in leases:
+        pool.release(lease)
+    assert len(pool) == 1
+    assert {pool.acquire().number for _ in range(8)} == {1}
+
+
 def test_room_given_back_is_used_again(pool: ChannelPool) -> None:
     """On the fullest channel with room, so that others can empty."""
     leases = [pool.acquire() for _ in range(5)]
@@ -50,7 +67,7 @@ def test_room_given_back_is_used_again(pool: ChannelPool) -> None:
     assert pool.acquire().number == 2
 
 
-def test_an_empty_channel_is_closed_unless_it_is_the_last(
+def test_an_empty_channel_is_closed_unless_it_is_the_first(
     pool: ChannelPool, made: list[grpc.Channel]
 ) -> None:
     """Connections shrink with the streams; one stays for the next."""

@@ -1,10 +1,16 @@
 """The change stream query, as it goes to Spanner."""
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 from google.cloud.spanner_v1 import ExecuteSqlRequest, RequestOptions, TypeCode
 
 from spanwire._core import Timestamp
+from spanwire.errors import UnavailableError
+from spanwire.records import PartitionRecord
 from spanwire.source.query import Dialect, StreamQuery
+from spanwire.source.reader import Job, Reader
 
 START = Timestamp(1_700_000_000, 1)
 NAMES = {"googlesql": ("start", "end", "token", "heartbeat"), "postgresql": ("p1", "p2", "p3", "p4")}
@@ -96,10 +102,26 @@ def test_many_partitions_say_less_often_that_they_are_idle(partitions: int, hear
     """100 times a second all together, but each every ten seconds."""
     query = StreamQuery("googlesql", "watch")
     assert query.heartbeat_of(partitions) == heartbeat_ms
-    request = query.request("token", Timestamp(5, 0), partitions=partitions)
+    request = query.request("token", Timestamp(5, 0), heartbeat_ms=query.heartbeat_of(partitions))
     assert request.params["heartbeat"] == str(heartbeat_ms)
+    assert StreamQuery("googlesql", "watch", mode="mutable").heartbeat_of(partitions) == 1000
 
 
 def test_a_heartbeat_that_was_set_holds_for_any_number() -> None:
     """Whoever waits for whole transactions may want it."""
     assert StreamQuery("googlesql", "watch", 1000).heartbeat_of(9000) == 1000
+
+
+def test_a_query_that_is_resumed_stays_as_it_was() -> None:
+    """A resume token belongs to a query with all its parameters; a fresh query is as things are now."""
+    counts = iter([600, 50])
+    partition: Any = SimpleNamespace(resume=lambda: SimpleNamespace(token=b"token"))
+    connection: Any = SimpleNamespace(query=StreamQuery("googlesql", "watch"))
+    record = PartitionRecord("token", START)
+    job = Job(connection, record, partition, None, count_partitions=lambda: next(counts))
+    reader = Reader(job, lambda report: None)
+    query = reader._query(START)
+    again = reader._after(UnavailableError("broken off"), query)
+    assert (query.heartbeat_ms, again.heartbeat_ms) == (6000, 6000)
+    assert (query.resume_token, again.resume_token) == (b"", b"token")
+    assert reader._query(START).heartbeat_ms == 1000

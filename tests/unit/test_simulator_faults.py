@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -340,3 +340,14 @@ def test_a_faultless_simulator_strikes_nothing() -> None:
     simulator.commit([insert("accounts", id=10**9)])
     assert served(simulator, query(simulator))[1] == ""
     assert simulator.struck == []
+
+
+@pytest.mark.parametrize("other", [{"heartbeat": 2000}, {"end": None}])
+def test_a_resume_token_belongs_to_its_query_with_all_parameters(other: dict[str, Any]) -> None:
+    """As Spanner's API says of ExecuteSqlRequest.resume_token; Spanner may refuse any other."""
+    simulator = troubled(Fault("reset", message=3))
+    asked = query(simulator)
+    before, _ = served(simulator, asked)
+    token = PartialResultSet.deserialize(before[-1]).resume_token
+    assert token
+    assert served(simulator, replace(asked, **other), token) == ([], "INVALID_ARGUMENT")

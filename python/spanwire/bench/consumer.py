@@ -24,7 +24,7 @@ _ARRIVE_S = 0.3
 
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     """A subscriber that looks at nothing, one that reads every value, and json.loads."""
-    changes, passes = (_CHANGES // 4, 1) if plan.quick else (_CHANGES, _PASSES)
+    changes, passes = (_CHANGES // 2, 2) if plan.quick else (_CHANGES, _PASSES)
     workload = build(changes)
     part = build(changes // 4)
     texts = _texts(part)
@@ -59,7 +59,7 @@ def subscriber(workload: Workload, look: Callable[[list[Change]], None], passes:
 def _seconds(workload: Workload, look: Callable[[list[Change]], None]) -> float:
     output = Output("pub", ["tcp://127.0.0.1:*"], options={"high_water_mark": 1_000_000})
     with (
-        Pipeline("d", "s", [output], options={"tick_ms": 200}) as pipeline,
+        Pipeline("d", "s", [output], options={"tick_ms": 500}) as pipeline,
         Subscriber(pipeline.endpoints[0][0], receive_high_water_mark=0) as consumer,
     ):
         start = Timestamp.parse(START)

@@ -26,6 +26,8 @@ _QUICK_BACKLOG = 400_000
 _PARTITIONS = 4
 _IDLE = (1, 10, 100, 1000)
 _IDLE_S = 4.0
+_OPEN_S = 1.5
+"""Until the streams of partitions that ticks tell are open as well."""
 _PATIENCE_S = 120.0
 _LOOK_S = 0.05
 _OUTPUTS = """
@@ -47,13 +49,16 @@ _PUB, _FEED = 1, 2
 
 
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
-    """Each once: they take seconds, and look at how something grows."""
+    """Each once, as they take seconds and look at how something grows, but for what has a budget alone."""
     backlog = _QUICK_BACKLOG if plan.quick else _BACKLOG
     counts = (_IDLE[-1],) if plan.quick else _IDLE
     return [
         Step(f"a backlog of {backlog:,} changes", partial(_backlog, backlog), once=True),
         Step("consumers that stall", partial(_stalled, backlog // 2), once=True),
-        *(Step(f"{count:,} idle partitions", partial(_idle, count), once=True) for count in counts),
+        *(
+            Step(f"{count:,} idle partitions", partial(_idle, count), once=count != _IDLE[-1])
+            for count in counts
+        ),
     ]
 
 
@@ -79,10 +84,9 @@ def _backlog(changes: int, report: Report) -> None:
         for arrived in _arrivals(receiver, changes):
             points.append((arrived, time.monotonic() - began, running.resident_mib(relay.child.pid)))
     tenths = [next(point for point in points if point[0] >= changes * part / 10) for part in range(1, 11)]
-    middle = [mib for arrived, _, mib in points if changes * 0.4 <= arrived <= changes * 0.6]
-    end = [mib for arrived, _, mib in points if arrived >= changes * 0.9]
-    report.take("backlog_middle", "MiB", statistics.median(middle))
-    report.take("backlog_end", "MiB", statistics.median(end))
+    memory: list[tuple[float, float]] = [(arrived, mib) for arrived, _, mib in points]
+    _take_thirds("backlog_middle", report, memory, changes * 0.4, changes * 0.6)
+    _take_thirds("backlog_end", report, memory, changes * 0.9, changes)
     report.take("backlog_changes_per_second", "changes/s", changes / points[-1][1])
     report.curves["backlog_time"] = Curve(
         f"A backlog of {changes:,} changes: time",
@@ -94,7 +98,7 @@ def _backlog(changes: int, report: Report) -> None:
         f"A backlog of {changes:,} changes: the relay's memory",
         "changes that have arrived",
         "MiB",
-        {"resident": [(arrived, mib) for arrived, _, mib in points]},
+        {"resident": memory},
         log=False,
     )
 
@@ -117,9 +121,8 @@ def _stalled(changes: int, report: Report) -> None:
         points: list[tuple[float, float]] = [
             (arrived, running.resident_mib(relay.child.pid)) for arrived in _arrivals(receiver, changes)
         ]
-    early = [mib for arrived, mib in points if changes * 0.3 <= arrived <= changes * 0.5]
-    report.take("stalled_early", "MiB", statistics.median(early))
-    report.take("stalled_end", "MiB", statistics.median(m for a, m in points if a >= changes * 0.9))
+    _take_thirds("stalled_early", report, points, changes * 0.3, changes * 0.5)
+    _take_thirds("stalled_end", report, points, changes * 0.9, changes)
     report.curves["stalled_memory"] = Curve(
         "Two consumers take nothing: the relay's memory",
         "changes that have arrived at a third",
@@ -127,6 +130,16 @@ def _stalled(changes: int, report: Report) -> None:
         {"resident": points},
         log=False,
     )
+
+
+def _take_thirds(
+    name: str, report: Report, points: Sequence[tuple[float, float]], begin: float, end: float
+) -> None:
+    """The medians of the memory in three parts of a stretch: how they differ is the figure's spread."""
+    within = [mib for arrived, mib in points if begin <= arrived <= end] or [points[-1][1]]
+    third = -(-len(within) // 3)
+    for first in range(0, len(within), third):
+        report.take(name, "MiB", statistics.median(within[first : first + third]))
 
 
 def _idle(partitions: int, report: Report) -> None:
@@ -138,11 +151,11 @@ def _idle(partitions: int, report: Report) -> None:
             stack, folder, simulator, running.PUB.format(values="typed"), "", tick_ms=1000
         )
         _wait_for_partitions(relay.endpoint, partitions)
-        time.sleep(1.0)
+        time.sleep(_OPEN_S)
         pid, began = relay.child.pid, time.monotonic()
         before, peak = running.processor_seconds(pid), 0.0
         # A heartbeat of each, at least.
-        seconds = max(_IDLE_S, StreamQuery("googlesql", "").heartbeat_of(partitions) / 1000)
+        seconds = max(_IDLE_S, StreamQuery("googlesql", "").heartbeat_of(partitions) / 1000 + 0.5)
         while (passed := time.monotonic() - began) < seconds:
             time.sleep(0.2)
             peak = max(peak, running.resident_mib(pid))
@@ -154,7 +167,8 @@ def _idle(partitions: int, report: Report) -> None:
             f"idle_{figure}_by_partitions",
             Curve(f"Idle partitions: {figure}", "partitions", unit, {"relay": []}),
         )
-        curve.lines["relay"].append((partitions, value))
+        if partitions not in dict(curve.lines["relay"]):
+            curve.lines["relay"].append((partitions, value))
 
 
 @contextmanager

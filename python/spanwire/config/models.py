@@ -44,7 +44,7 @@ class SourceConfig(Section):
     """Read up to this RFC 3339 timestamp, inclusive, let groups handle it, then stop; empty for no end."""
     heartbeat_ms: int = 0
     """How often an idle partition says how far it is complete. 1000 to 300000; an emulator takes 100.
-    0: every 1000, or 10 a partition where there are more than 100, and 10000 at the most."""
+    0: 1000, or 10 for each partition that is read when its stream is opened, 10000 at the most."""
     priority: Literal["low", "medium", "high"] = "medium"
     """Spanner's request priority of the reads."""
     request_tag: str = Field(default="spanwire", max_length=50)

@@ -26,7 +26,7 @@ from spanwire.records import PartitionRecord, Progress, State, short_token
 from spanwire.source.connect import Connection
 from spanwire.source.moves import Gates, MovingLineage
 from spanwire.source.partitions import Lineage
-from spanwire.source.reader import SILENT_S, Ended, Job, Paused, Reader, Stopped
+from spanwire.source.reader import Ended, Job, Paused, Reader, Stopped
 from spanwire.store import Store
 
 _log = structlog.get_logger("spanwire.relay")
@@ -141,7 +141,7 @@ class Keeper:
         for token, one in list(self._running.items()):
             if one.reader.trouble:
                 found[token] = one.reader.trouble
-            elif one.stands_since is not None and time.monotonic() - one.stands_since > SILENT_S:
+            elif one.stands_since and time.monotonic() - one.stands_since > one.reader.patience_s:
                 sources = ", ".join(map(short_token, self._gates.waits_for(token)))
                 found[token] = (
                     f"partition {short_token(token)} waits for {sources}, which its key ranges came from"
@@ -313,7 +313,7 @@ class Keeper:
 
     def _break_silence(self) -> None:
         for token, one in self._running.items():
-            if one.ended is None and one.reader.is_silent:
+            if one.ended is None and one.reader.silent_for() > one.reader.patience_s:
                 _log.warning(
                     "a stream fell silent: it is opened again",
                     partition=short_token(token),

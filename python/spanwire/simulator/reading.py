@@ -175,7 +175,7 @@ class _Messages:
         every = self.config.resume_every
         if not every or not (surely or self.sent % every == every - 1):
             return b""
-        return json.dumps([query.token, query.start, *at], separators=(",", ":")).encode()
+        return json.dumps([*_named(query), *at], separators=(",", ":")).encode()
 
     def _close(self, chunked: bool, token: bytes) -> bytes:
         made = protobuf.message(self.rows, metadata=self.metadata, chunked=chunked, token=token)
@@ -187,9 +187,14 @@ class _Messages:
 def _resumed(resume: bytes, query: ChangeQuery) -> tuple[int, int]:
     """The row, and the piece of it, after the message that carried the token."""
     try:
-        token, start, place, piece = json.loads(resume)
+        *named, place, piece = json.loads(resume)
     except ValueError:
-        token, start, place, piece = None, None, 0, 0
-    if token != query.token or start != query.start:
+        named, place, piece = [], 0, 0
+    if named != _named(query):
         raise invalid("The resume_token does not belong to this query.")
     return int(place), int(piece)
+
+
+def _named(query: ChangeQuery) -> list[object]:
+    """What must be the same again behind a resume token."""
+    return [query.token, query.start, query.end, query.heartbeat]

@@ -34,12 +34,8 @@ OPTIONS: Options = [
 OWN_THREAD: Options = [(ChannelOptions.SingleThreadedUnaryStream, 1)]
 """A stream is read on its reader's thread: a quarter less work per message. But gRPC wakes each such thread
 five times a second, whether anything comes or not: a thousand of them take a tenth of a core for nothing."""
-FEW = 32
-"""So many streams are read like that. Of more, most are idle at any time."""
-
-# Where a channel's own thread wakes its readers, gRPC has each of them look ten times a second whether Python
-# has a signal to deal with. Waiting for a lock sees signals by itself (grpc/grpc#19464 is about Python 2).
-_common.MAXIMUM_WAIT_TIMEOUT = 60.0
+_OWN_THREAD_STREAMS = 32
+"""So many streams are read like that, on a channel of theirs. Of more, most are idle at any time."""
 
 
 @dataclass(eq=False)
@@ -57,6 +53,7 @@ class _Pooled:
     number: int
     most: int
     """Streams that it takes."""
+    own_thread: bool
     streams: int = 0
 
 
@@ -70,19 +67,23 @@ class ChannelPool:
         self._channels: list[_Pooled] = []
         self._made = 0
         self._closed = False
+        # Where a channel's thread wakes its readers, gRPC has each of them look ten times a second whether
+        # Python has a signal to deal with. Waiting for a lock sees signals by itself (grpc/grpc#19464 is
+        # about Python 2). This is for the whole process.
+        _common.MAXIMUM_WAIT_TIMEOUT = 60.0
 
     def __len__(self) -> int:
         """How many channels are open."""
         return len(self._channels)
 
     def acquire(self) -> Lease:
-        """Room for one stream: on the fullest channel that has some, so that others can empty and close."""
+        """Room for one stream: where it costs least, else on the fullest, so that others can close."""
         with self._lock:
             if self._closed:
                 raise ValueError("the channel pool is closed")
             free = [one for one in self._channels if one.streams < one.most]
             if free:
-                chosen = max(free, key=lambda one: one.streams)
+                chosen = max(free, key=lambda one: (one.own_thread, one.streams))
             else:
                 chosen = self._open()
                 self._channels.append(chosen)
@@ -92,17 +93,18 @@ class ChannelPool:
     def _open(self) -> _Pooled:
         self._made += 1
         if self._channels:
-            return _Pooled(self._make(OPTIONS), self._made, self._most)
-        return _Pooled(self._make([*OPTIONS, *OWN_THREAD]), self._made, min(FEW, self._most))
+            return _Pooled(self._make(OPTIONS), self._made, self._most, own_thread=False)
+        most = min(_OWN_THREAD_STREAMS, self._most)
+        return _Pooled(self._make([*OPTIONS, *OWN_THREAD]), self._made, most, own_thread=True)
 
     def release(self, lease: Lease) -> None:
-        """Give room back. The last channel stays open for the next stream."""
+        """Give room back. The first channel stays open for the next stream."""
         with self._lock:
             held = next((one for one in self._channels if one.channel is lease.channel), None)
             if held is None:
                 return
             held.streams -= 1
-            if held.streams > 0 or len(self._channels) == 1:
+            if held.streams > 0 or held.own_thread:
                 return
             self._channels.remove(held)
         held.channel.close()

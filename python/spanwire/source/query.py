@@ -86,21 +86,33 @@ class StreamQuery:
         """How often, in ms, one of so many idle partitions says how far it is complete."""
         if self.heartbeat_ms:
             return self.heartbeat_ms
+        if self.mode == "mutable":  # a move waits for what its source says
+            return _HEARTBEAT_MS
         return min(max(_HEARTBEAT_MS, partitions * 1000 // _HEARTBEATS_A_SECOND), _LONGEST_MS)
 
     def request(
-        self, token: str | None, start: Timestamp, end: Timestamp | None = None, *, partitions: int = 1
+        self,
+        token: str | None,
+        start: Timestamp,
+        end: Timestamp | None = None,
+        *,
+        heartbeat_ms: int | None = None,
     ) -> ExecuteSqlRequest:
         """The request for one partition, or with token None for the first partitions.
 
-        `start` and `end` are inclusive. `partitions`: how many are read. The session is filled in when it
-        is sent.
+        `start` and `end` are inclusive. `heartbeat_ms`: as `heartbeat_of` gave it; None: of one partition.
+        The session is filled in when it is sent.
         """
         names = ("start", "end", "token", "heartbeat")
         if self.dialect == "postgresql":
             names = ("p1", "p2", "p3", "p4")
         # An INT64 travels as a string, an absent argument as null.
-        values = (str(start), None if end is None else str(end), token, str(self.heartbeat_of(partitions)))
+        values = (
+            str(start),
+            None if end is None else str(end),
+            token,
+            str(heartbeat_ms or self.heartbeat_of(1)),
+        )
         types = (_TIMESTAMP, _TIMESTAMP, _STRING, _INT64)
         return ExecuteSqlRequest(
             sql=self.sql,

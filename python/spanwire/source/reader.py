@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 
@@ -33,8 +33,7 @@ _EMULATOR_TOKEN = b"dummy_resume_token"
 """The emulator sends the same resume token always: it marks no place."""
 
 
-SILENT_S = 20.0
-_SILENT_HEARTBEATS = 10
+_SILENT_S, _SILENT_HEARTBEATS = 20.0, 3
 """A stream that says nothing for so long, and misses so many heartbeats, is opened again."""
 
 _EMPTY_STREAMS = 5
@@ -91,16 +90,17 @@ class Job:
     """The same in the core."""
     end: Timestamp | None
     """The requested end, inclusive."""
-    partitions: Callable[[], int] = lambda: 1
+    count_partitions: Callable[[], int] = lambda: 1
     """How many are being read: of many, each says less often that it is idle. From any thread."""
 
 
 @dataclass
 class _Query:
-    """One request of a partition: from `start` to `end`, or the same again behind a resume token."""
+    """One request of a partition, or the same again behind a resume token: so all else stays as it was."""
 
     start: Timestamp
     end: Timestamp | None
+    heartbeat_ms: int
     resume_token: bytes = b""
     attempt: int = 1
     session: str = ""
@@ -118,7 +118,7 @@ class Reader:
         self._lock = threading.Lock()
         self._stream: RawStream | None = None
         self._waiting_since: float | None = None
-        self._heartbeat_ms = 0
+        self._patience_s = _SILENT_S
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
         self._newest_met: Pushed | None = None
@@ -186,9 +186,9 @@ class Reader:
         return 0.0 if since is None else time.monotonic() - since
 
     @property
-    def is_silent(self) -> bool:
-        """Whether the stream misses its heartbeats: it is dead although its connection is not."""
-        return self.silent_for() > max(SILENT_S, _SILENT_HEARTBEATS * self._heartbeat_ms / 1000)
+    def patience_s(self) -> float:
+        """Seconds in which its stream says something, if it is not dead although its connection is not."""
+        return self._patience_s
 
     def _run(self) -> None:
         token = self._job.record.token
@@ -248,16 +248,17 @@ class Reader:
 
     def _query(self, start: Timestamp) -> _Query:
         """A fresh query from `start`, as far as Spanner lets one reach."""
-        return _Query(start, self._job.connection.query.until(start, self._job.end, Timestamp.now()))
+        query = self._job.connection.query
+        end = query.until(start, self._job.end, Timestamp.now())
+        return _Query(start, end, query.heartbeat_of(self._job.count_partitions()))
 
     def _follow(self, query: _Query, reading: Reading) -> None:
         """Push one stream to its clean end; faults of the stream are raised as they are."""
         job = self._job
-        partitions = job.partitions()
         request = job.connection.query.request(
-            job.record.token, query.start, query.end, partitions=partitions
+            job.record.token, query.start, query.end, heartbeat_ms=query.heartbeat_ms
         )
-        self._heartbeat_ms = job.connection.query.heartbeat_of(partitions)
+        self._patience_s = max(_SILENT_S, _SILENT_HEARTBEATS * query.heartbeat_ms / 1000)
         request.resume_token = query.resume_token
         with RawStream(job.connection, request, query.attempt) as stream:
             query.session = stream.session
@@ -339,7 +340,7 @@ class Reader:
         token = partition.resume().token
         if token is None or token.startswith(_EMULATOR_TOKEN):
             return self._query(partition.restart())
-        return _Query(query.start, query.end, token, query.attempt + 1)
+        return replace(query, resume_token=token, attempt=query.attempt + 1)
 
     def _pause(self, seconds: float, failure: SpanwireError | None = None) -> None:
         if failure is not None:

@@ -67,6 +67,15 @@ impl Taken {
     }
 }
 
+/// What a window said of a record, to admit it by.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked {
+    /// How far it was taken before.
+    pub taken: Taken,
+    /// See [`Window::key`].
+    key: Option<u64>,
+}
+
 impl Window {
     /// A window in which nothing up to and including `position` is new: all of it was handed over.
     pub fn after(position: Timestamp) -> Self {
@@ -86,15 +95,20 @@ impl Window {
 
     /// How far this record was taken before.
     pub fn taken(&self, commit: Timestamp, transaction: &str, sequence: &str) -> Taken {
-        let found = match self.at {
-            None => None,
-            Some(at) if commit != at => (commit < at).then_some(u32::MAX),
+        self.ask(commit, transaction, sequence).taken
+    }
+
+    /// How far this record was taken before, for who will admit it.
+    pub fn ask(&self, commit: Timestamp, transaction: &str, sequence: &str) -> Asked {
+        let (key, found) = match self.at {
+            None => (None, None),
+            Some(at) if commit != at => (None, (commit < at).then_some(u32::MAX)),
             Some(_) => {
                 let key = self.key(transaction, sequence);
-                self.find(key, transaction, sequence).map(|place| self.records[place].last)
+                (key, self.find(key, transaction, sequence).map(|place| self.records[place].last))
             }
         };
-        found.map_or(Taken::New, Taken::UpTo)
+        Asked { taken: found.map_or(Taken::New, Taken::UpTo), key }
     }
 
     /// What an identity is found by, or will be with one record more; none while there are few.
@@ -129,16 +143,32 @@ impl Window {
         if self.at.is_some_and(|at| commit < at) {
             return;
         }
-        if self.at != Some(commit) {
-            self.at = Some(commit);
-            self.forget_records();
-        }
+        self.come_to(commit);
         let key = self.key(transaction, sequence);
         if let Some(place) = self.find(key, transaction, sequence) {
             let last = &mut self.records[place].last;
             *last = number.max(*last);
             return;
         }
+        self.append(key, transaction, sequence, number);
+    }
+
+    /// Takes a record that was `asked` for and is new, all of its mods. Nothing was admitted since.
+    pub fn admit_new(&mut self, commit: Timestamp, transaction: &str, sequence: &str, asked: Asked) {
+        debug_assert_eq!(self.taken(commit, transaction, sequence), Taken::New);
+        self.come_to(commit);
+        debug_assert_eq!(self.key(transaction, sequence), asked.key);
+        self.append(asked.key, transaction, sequence, u32::MAX);
+    }
+
+    fn come_to(&mut self, commit: Timestamp) {
+        if self.at != Some(commit) {
+            self.at = Some(commit);
+            self.forget_records();
+        }
+    }
+
+    fn append(&mut self, key: Option<u64>, transaction: &str, sequence: &str, number: u32) {
         let start = self.identities.len();
         self.identities.push_str(transaction);
         let middle = self.identities.len();
@@ -286,10 +316,11 @@ mod tests {
                 for &(second, transaction, sequence) in records.iter().take(upto) {
                     if second < from { continue; }
                     let (t, s) = (transaction.to_string(), sequence.to_string());
-                    let known = window.contains(at(second), &t, &s);
+                    let asked = window.ask(at(second), &t, &s);
+                    let known = asked.taken != Taken::New;
                     assert_eq!(known, taken.contains(&(second, transaction, sequence)));
                     if !known {
-                        window.admit(at(second), &t, &s);
+                        window.admit_new(at(second), &t, &s, asked);
                         taken.insert((second, transaction, sequence));
                     }
                 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use pyo3::prelude::*;
 use spanwire_core::change::Timestamp;
-use spanwire_core::dedup::Window;
+use spanwire_core::dedup::{Taken, Window};
 
 /// Nanoseconds that the core takes to ask for a record version and to admit it, on average.
 #[pyfunction]
@@ -21,8 +21,9 @@ pub fn dedup_nanoseconds(py: Python<'_>, timestamps: u32, records_a_timestamp: u
             let at = Timestamp { seconds: i64::from(second), nanos: 669_475_000 };
             for (transaction, sequence) in &texts {
                 // A version that was there before would be no work: none is.
-                if black_box(!window.contains(black_box(at), transaction, sequence)) {
-                    window.admit(at, transaction, sequence);
+                let asked = black_box(window.ask(black_box(at), transaction, sequence));
+                if asked.taken == Taken::New {
+                    window.admit_new(at, transaction, sequence, asked);
                 }
             }
         }

@@ -47,7 +47,7 @@ impl Inner {
         Ok(self.columns.get_or_init(|| columns))
     }
 
-    /// The columns' names, by place: made once, and the same objects in all messages.
+    /// The columns' names, by place: a list for each message, of strings that all share.
     pub fn names(&self, py: Python<'_>) -> PyResult<&[Py<PyString>]> {
         let names = self.names.get_or_try_init(py, || {
             let columns = self.columns(py)?.columns().iter();

@@ -21,10 +21,10 @@ pub fn object<'py>(
     place: OtherPlace,
 ) -> PyResult<Bound<'py, PyDict>> {
     let dict = PyDict::new(py);
-    while let (Some(name), Some(cell)) = (cells.column(), cells.next()) {
+    while let (Some(number), Some(cell)) = (cells.column(), cells.next()) {
         let (column, cell) = cell.or_raise(py)?;
         if !matches!(cell, Value::Missing) {
-            dict.set_item(&names[name], value(py, &cell, &column.column_type)?)?;
+            dict.set_item(&names[number], value(py, &cell, &column.column_type)?)?;
         }
     }
     for other in change.others().or_raise(py)? {

@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use foldhash::fast::FixedState;
 
 use crate::change::{DataChangeRecord, Mod, Record, RecordVersion, Timestamp};
-use crate::dedup::Window;
+use crate::dedup::{Taken, Window};
 use crate::envelope::{Columns, DeadLetter, partition_hash};
 use crate::error::{Error, Result};
 use crate::output::{Enqueued, Message, Room, Sender};
@@ -195,7 +195,8 @@ impl Intake {
         let commit = record.commit_timestamp;
         let mods = record.mods.len() as u64;
         self.reach(commit);
-        if self.window.contains(commit, &record.server_transaction_id, &record.record_sequence) {
+        let asked = self.window.ask(commit, &record.server_transaction_id, &record.record_sequence);
+        if asked.taken != Taken::New {
             pushed.records += 1;
             pushed.duplicates += mods;
             return Ok(());
@@ -217,7 +218,7 @@ impl Intake {
         for (lane, error) in &failed {
             self.dead_letter(*lane, error, raw, received)?;
         }
-        self.window.admit(commit, &record.server_transaction_id, &record.record_sequence);
+        self.window.admit_new(commit, &record.server_transaction_id, &record.record_sequence, asked);
         pushed.records += 1;
         pushed.changes += sent;
         Ok(())

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use spanwire_core::change::Timestamp;
-use spanwire_core::dedup::Window;
+use spanwire_core::dedup::{Taken, Window};
 
 use crate::Prepared;
 
@@ -21,8 +21,9 @@ pub fn prepare(records_per_timestamp: i64) -> Prepared {
             second += 1;
             let at = Timestamp { seconds: second, nanos: 669_475_000 };
             for (transaction, sequence) in &texts {
-                assert!(!window.contains(black_box(at), transaction, sequence), "no version comes twice");
-                window.admit(at, transaction, sequence);
+                let asked = window.ask(black_box(at), transaction, sequence);
+                assert!(asked.taken == Taken::New, "no version comes twice");
+                window.admit_new(at, transaction, sequence, asked);
             }
         }
     };
