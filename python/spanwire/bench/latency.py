@@ -25,7 +25,7 @@ PARTITIONS = 2
 _RECORDS = 20_000
 """Records a second at the most: at a higher rate a record has several changes."""
 _WARM_S = 0.5
-_SECONDS, _QUICK_SECONDS = 4.0, 1.5
+_SECONDS, _QUICK_SECONDS = 4.0, 1.0
 _KEPT = 0.95
 """So much of a load must arrive in time, or times would tell how long was measured, and nothing else."""
 _ANSWER_S = 60.0

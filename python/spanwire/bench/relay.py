@@ -35,7 +35,7 @@ _PATIENCE_S = 120.0
 _GLANCE_S = 0.01
 _SECONDS = 1.2
 """What a measurement should take; one that took less than half of it is taken again, longer."""
-_QUICK_SECONDS = 0.4
+_QUICK_SECONDS = 0.3
 _NO_BUDGET = ("relay_python_small", "grpc_read")
 
 

@@ -22,11 +22,11 @@ from spanwire.bench.running import Running
 from spanwire.source.query import StreamQuery
 
 _BACKLOG = 10_000_000
-_QUICK_BACKLOG = 400_000
+_QUICK_BACKLOG = 200_000
 _PARTITIONS = 4
 _IDLE = (1, 10, 100, 1000)
 _IDLE_S = 4.0
-_OPEN_S = 1.5
+_OPEN_S = 1.2
 """Until the streams of partitions that ticks tell are open as well."""
 _PATIENCE_S = 120.0
 _LOOK_S = 0.05
@@ -50,11 +50,12 @@ _PUB, _FEED = 1, 2
 
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     """Each once, as they take seconds and look at how something grows, but for what has a budget alone."""
-    backlog = _QUICK_BACKLOG if plan.quick else _BACKLOG
+    backlog, stalled = (_QUICK_BACKLOG, _QUICK_BACKLOG) if plan.quick else (_BACKLOG, _BACKLOG // 2)
+    load = _Load(stack)
     counts = (_IDLE[-1],) if plan.quick else _IDLE
     return [
-        Step(f"a backlog of {backlog:,} changes", partial(_backlog, backlog), once=True),
-        Step("consumers that stall", partial(_stalled, backlog // 2), once=True),
+        Step(f"a backlog of {backlog:,} changes", partial(_backlog, load, backlog), once=True),
+        Step("consumers that stall", partial(_stalled, load, stalled), once=True),
         *(
             Step(f"{count:,} idle partitions", partial(_idle, count), once=count != _IDLE[-1])
             for count in counts
@@ -76,9 +77,9 @@ def conclude(report: Report) -> None:
         figures["backlog_time_exponent"].taken = figures["backlog_time_exponent"].taken[-1:]
 
 
-def _backlog(changes: int, report: Report) -> None:
+def _backlog(load: _Load, changes: int, report: Report) -> None:
     """Memory and time while a backlog goes through to a consumer that takes all."""
-    with _loaded(changes) as (relay, receiver, release):
+    with load.of(changes) as (relay, receiver, release):
         release()
         began, points = time.monotonic(), []
         for arrived in _arrivals(receiver, changes):
@@ -103,10 +104,10 @@ def _backlog(changes: int, report: Report) -> None:
     )
 
 
-def _stalled(changes: int, report: Report) -> None:
+def _stalled(load: _Load, changes: int, report: Report) -> None:
     """Memory while one consumer of a `feed` and one of a `pub` take nothing, and another takes all."""
     with (
-        _loaded(changes) as (relay, receiver, release),
+        load.of(changes) as (relay, receiver, release),
         zmq.Context() as context,
         context.socket(zmq.SUB) as deaf,
         Subscriber(relay.endpoints[_FEED][0], kind="feed") as idler,
@@ -171,25 +172,32 @@ def _idle(partitions: int, report: Report) -> None:
             curve.lines["relay"].append((partitions, value))
 
 
-@contextmanager
-def _loaded(changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
-    """A relay, a consumer that takes all, and what lets the load go."""
-    with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
-        folder = Path(name)
-        receiver = stack.enter_context(Receiver("push"))
-        simulator = running.simulator(
-            stack,
-            folder,
-            "--ready-made",
-            "--hold",
-            *("--partitions", str(_PARTITIONS)),
-            *("--changes", str(changes // _PARTITIONS)),
-        )
-        relay = running.spanwire(stack, folder, simulator, _OUTPUTS)
-        receiver.connect(relay.endpoint)
-        receiver.wait_ready()
-        simulator.wait_for_readers(_PARTITIONS)
-        yield relay, receiver, simulator.release
+class _Load:
+    """What goes through a relay: from a simulator that is started once."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._simulator: running.Served | None = None
+
+    @contextmanager
+    def of(self, changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
+        """A relay, a consumer that takes all, and what lets so many changes go."""
+        with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
+            receiver = stack.enter_context(Receiver("push"))
+            simulator = self._started()
+            simulator.hold(changes // _PARTITIONS)
+            relay = running.spanwire(stack, Path(name), simulator, _OUTPUTS)
+            receiver.connect(relay.endpoint)
+            receiver.wait_ready()
+            simulator.wait_for_readers(_PARTITIONS)
+            yield relay, receiver, simulator.release
+
+    def _started(self) -> running.Served:
+        if self._simulator is None:
+            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwire-bench-")))
+            options = ("--ready-made", "--partitions", str(_PARTITIONS))
+            self._simulator = running.simulator(self._stack, folder, *options)
+        return self._simulator
 
 
 def _arrivals(receiver: Receiver, changes: int) -> Iterator[int]:
