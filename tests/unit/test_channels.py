@@ -132,8 +132,11 @@ def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
         over.wait(10)
 
     monkeypatch.setattr(_common, "_wait_once", look)
-    with served(stream, streams) as address, grpc.insecure_channel(address, OPTIONS) as channel:
-        calls: list[Any] = [channel.unary_stream("/spanner/read")(b"") for _ in range(streams)]
+    with served(stream, streams) as address:
+        pool = ChannelPool(lambda options: grpc.insecure_channel(address, options), streams)
+        # Those on the first channel are read on their readers' threads.
+        leases = [pool.acquire() for _ in range(2 * streams)][streams:]
+        calls: list[Any] = [lease.channel.unary_stream("/spanner/read")(b"") for lease in leases]
         for call in calls:
             assert next(call) == b"first"
         with ThreadPoolExecutor(streams) as readers:
@@ -142,6 +145,7 @@ def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
             time.sleep(1)
             over.set()
             assert [end.result(10) for end in ends] == [None] * streams
+        pool.close()
     assert streams <= len(looks) <= 4 * streams
 
 
