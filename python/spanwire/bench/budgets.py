@@ -49,6 +49,9 @@ BUDGETS = (
     Budget("consumer beside json.loads, every value read", "consumer_all", "json_loads", least=2),
 )
 
+JUDGED = {name for budget in BUDGETS for name in (budget.figure, budget.peer)}
+"""The figures that budgets are about: all that a quick run measures."""
+
 
 def judge(report: Report) -> list[dict[str, Any]]:
     """Each budget beside what was measured: plain values for JSON.

@@ -44,18 +44,19 @@ kind = "feed"
 bind = "tcp://127.0.0.1:*"
 ring_bytes = 16777216
 """
-"""A push, which waits for its peer: all arrives there. The rings are full before a tenth has gone through."""
+"""A push, which waits for its peer: all arrives there. The rings are full within the first third."""
 _PUB, _FEED = 1, 2
 
 
 def steps(plan: Plan, stack: ExitStack) -> Sequence[Step]:
     """Each once, as they take seconds and look at how something grows, but for what has a budget alone."""
     backlog, stalled = (_QUICK_BACKLOG, _QUICK_BACKLOG) if plan.quick else (_BACKLOG, _BACKLOG // 2)
-    load = _Load(stack)
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwire-bench-")))
+    simulator = running.simulator(stack, folder, "--ready-made", "--partitions", str(_PARTITIONS))
     counts = (_IDLE[-1],) if plan.quick else _IDLE
     return [
-        Step(f"a backlog of {backlog:,} changes", partial(_backlog, load, backlog), once=True),
-        Step("consumers that stall", partial(_stalled, load, stalled), once=True),
+        Step(f"a backlog of {backlog:,} changes", partial(_backlog, simulator, backlog), once=True),
+        Step("consumers that stall", partial(_stalled, simulator, stalled), once=True),
         *(
             Step(f"{count:,} idle partitions", partial(_idle, count), once=count != _IDLE[-1])
             for count in counts
@@ -77,9 +78,9 @@ def conclude(report: Report) -> None:
         figures["backlog_time_exponent"].taken = figures["backlog_time_exponent"].taken[-1:]
 
 
-def _backlog(load: _Load, changes: int, report: Report) -> None:
+def _backlog(simulator: running.Served, changes: int, report: Report) -> None:
     """Memory and time while a backlog goes through to a consumer that takes all."""
-    with load.of(changes) as (relay, receiver, release):
+    with _loaded(simulator, changes) as (relay, receiver, release):
         release()
         began, points = time.monotonic(), []
         for arrived in _arrivals(receiver, changes):
@@ -104,10 +105,10 @@ def _backlog(load: _Load, changes: int, report: Report) -> None:
     )
 
 
-def _stalled(load: _Load, changes: int, report: Report) -> None:
+def _stalled(simulator: running.Served, changes: int, report: Report) -> None:
     """Memory while one consumer of a `feed` and one of a `pub` take nothing, and another takes all."""
     with (
-        load.of(changes) as (relay, receiver, release),
+        _loaded(simulator, changes) as (relay, receiver, release),
         zmq.Context() as context,
         context.socket(zmq.SUB) as deaf,
         Subscriber(relay.endpoints[_FEED][0], kind="feed") as idler,
@@ -172,32 +173,19 @@ def _idle(partitions: int, report: Report) -> None:
             curve.lines["relay"].append((partitions, value))
 
 
-class _Load:
-    """What goes through a relay: from a simulator that is started once."""
-
-    def __init__(self, stack: ExitStack) -> None:
-        self._stack = stack
-        self._simulator: running.Served | None = None
-
-    @contextmanager
-    def of(self, changes: int) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
-        """A relay, a consumer that takes all, and what lets so many changes go."""
-        with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
-            receiver = stack.enter_context(Receiver("push"))
-            simulator = self._started()
-            simulator.hold(changes // _PARTITIONS)
-            relay = running.spanwire(stack, Path(name), simulator, _OUTPUTS)
-            receiver.connect(relay.endpoint)
-            receiver.wait_ready()
-            simulator.wait_for_readers(_PARTITIONS)
-            yield relay, receiver, simulator.release
-
-    def _started(self) -> running.Served:
-        if self._simulator is None:
-            folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory(prefix="spanwire-bench-")))
-            options = ("--ready-made", "--partitions", str(_PARTITIONS))
-            self._simulator = running.simulator(self._stack, folder, *options)
-        return self._simulator
+@contextmanager
+def _loaded(
+    simulator: running.Served, changes: int
+) -> Iterator[tuple[Running, Receiver, Callable[[], None]]]:
+    """A relay, a consumer that takes all, and what lets so many changes go."""
+    with tempfile.TemporaryDirectory(prefix="spanwire-bench-") as name, ExitStack() as stack:
+        receiver = stack.enter_context(Receiver("push"))
+        simulator.hold(changes // _PARTITIONS)
+        relay = running.spanwire(stack, Path(name), simulator, _OUTPUTS)
+        receiver.connect(relay.endpoint)
+        receiver.wait_ready()
+        simulator.wait_for_readers(_PARTITIONS)
+        yield relay, receiver, simulator.release
 
 
 def _arrivals(receiver: Receiver, changes: int) -> Iterator[int]:

@@ -141,7 +141,7 @@ class Keeper:
         for token, one in list(self._running.items()):
             if one.reader.trouble:
                 found[token] = one.reader.trouble
-            elif one.stands_since and time.monotonic() - one.stands_since > one.reader.patience_s:
+            elif (since := one.stands_since) is not None and time.monotonic() - since > one.reader.patience_s:
                 sources = ", ".join(map(short_token, self._gates.waits_for(token)))
                 found[token] = (
                     f"partition {short_token(token)} waits for {sources}, which its key ranges came from"

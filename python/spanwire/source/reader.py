@@ -118,7 +118,8 @@ class Reader:
         self._lock = threading.Lock()
         self._stream: RawStream | None = None
         self._waiting_since: float | None = None
-        self._patience_s = _SILENT_S
+        self.patience_s = _SILENT_S
+        """Seconds in which its stream says something, if it is not dead although its connection is not."""
         self._children: dict[str, PartitionRecord] = {}
         self._newest = job.record.resume_at
         self._newest_met: Pushed | None = None
@@ -184,11 +185,6 @@ class Reader:
         """Seconds since Spanner last said anything, not counting time spent handing on."""
         since = self._waiting_since
         return 0.0 if since is None else time.monotonic() - since
-
-    @property
-    def patience_s(self) -> float:
-        """Seconds in which its stream says something, if it is not dead although its connection is not."""
-        return self._patience_s
 
     def _run(self) -> None:
         token = self._job.record.token
@@ -258,7 +254,7 @@ class Reader:
         request = job.connection.query.request(
             job.record.token, query.start, query.end, heartbeat_ms=query.heartbeat_ms
         )
-        self._patience_s = max(_SILENT_S, _SILENT_HEARTBEATS * query.heartbeat_ms / 1000)
+        self.patience_s = max(_SILENT_S, _SILENT_HEARTBEATS * query.heartbeat_ms / 1000)
         request.resume_token = query.resume_token
         with RawStream(job.connection, request, query.attempt) as stream:
             query.session = stream.session
