@@ -32,9 +32,16 @@ class _Partition:
         return self.records[self.done] if self.done < len(self.records) else None
 
     def has_passed(self, at: int) -> bool:
-        """Nothing of that time or before is left but events, which may wait in a circle."""
-        left = self.records[self.done :]
-        return all(stamp(record) > at or kind(record) != "data_change_record" for record in left)
+        """No change of that time or before is left, nor a move before it: rows may have come and gone on.
+
+        A move of the same time may be left: two partitions that swap rows would wait for each other.
+        """
+        return all(
+            stamp(record) > at
+            for record in self.records[self.done :]
+            if kind(record) == "data_change_record"
+            or (kind(record) == "partition_event_record" and stamp(record) < at)
+        )
 
 
 @dataclass
