@@ -18,6 +18,7 @@ from google.auth.credentials import AnonymousCredentials
 from google.cloud import spanner
 from google.cloud.spanner_admin_database_v1.types import DatabaseDialect
 from google.cloud.spanner_v1.database import Database
+from support.ports import free_port
 
 Dialect = Literal["googlesql", "postgresql"]
 DIALECTS: tuple[Dialect, ...] = ("googlesql", "postgresql")
@@ -66,22 +67,16 @@ class Emulator:
         self.host = ""
 
     def __enter__(self) -> Self:
-        # A free port can be taken by somebody else before the emulator binds it: then try another.
-        for _ in range(5):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                port = probe.getsockname()[1]
-            self._process = subprocess.Popen(
-                [*self._command, "--host_port", f"127.0.0.1:{port}"],
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
-            if self._answers(port):
-                self.host = f"127.0.0.1:{port}"
-                self._create_instance()
-                return self
+        port = free_port()
+        self.host = f"127.0.0.1:{port}"
+        self._process = subprocess.Popen(
+            [*self._command, "--host_port", self.host], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        if not self._answers(port):
             self._stop()
-        raise RuntimeError(f"{self._command[-1]} does not start: run it by hand to see why")
+            raise RuntimeError(f"{' '.join(self._command)} does not start: run it by hand to see why")
+        self._create_instance()
+        return self
 
     def __exit__(self, *_: object) -> None:
         self._stop()

@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
-from integration.processes import free_endpoint, reads, relay
+from integration.processes import reads, relay
 from integration.relays import eventually
+from support.ports import free_endpoint
 
 from spanwire import Timestamp
 from spanwire.simulator import Simulator, WorkloadConfig

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -33,17 +32,6 @@ interval_ms = 50
 def reads(simulator: Simulator, folder: Path) -> str:
     """The settings of a relay that reads a simulator's stream and keeps its progress in a folder."""
     return _READS.format(source=simulator.config, host=simulator.address, folder=folder)
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def free_endpoint() -> str:
-    """An endpoint that nobody listens on."""
-    return f"tcp://127.0.0.1:{free_port()}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from integration.processes import reads
 from structlog.testing import capture_logs
+from support.ports import free_port
 from typer.testing import CliRunner
 
 from spanwire.cli import app
@@ -67,8 +68,7 @@ hash_key_file = "{tmp_path}/key"
 
 def test_two_outputs_on_one_port_under_two_names_are_told(simulator: Simulator, tmp_path: Path) -> None:
     """What the text of the file does not show."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+    port = free_port()
     outputs = "".join(
         f'[[output]]\nkind = "pub"\nbind = "tcp://{host}:{port}"\n' for host in ("127.0.0.1", "localhost")
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from integration.processes import free_endpoint
+from support.ports import free_endpoint
 
 from spanwire import config
 from spanwire.cli import app

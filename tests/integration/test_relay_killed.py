@@ -7,7 +7,8 @@ import threading
 import time
 from pathlib import Path
 
-from integration.processes import free_endpoint, reads, relay
+from integration.processes import reads, relay
+from support.ports import free_endpoint
 
 from spanwire import Change, Subscriber
 from spanwire._core import RecordVersion, Timestamp

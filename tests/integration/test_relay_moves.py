@@ -111,6 +111,7 @@ def test_a_source_that_is_behind_holds_up_who_took_its_keys(tmp_path: Path) -> N
         write(simulator, 1)
         simulator.move(Move(simulator.held, target))
         write(simulator, 3)
+        eventually(lambda: bool(listener.changes))
         time.sleep(0.5)
         early = {change.canonical() for change in listener.changes}
         assert 0 < len(early) < 20, "only what the target had before the move"

