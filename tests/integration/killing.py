@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import threading
@@ -74,22 +75,28 @@ class Writing:
 
 @contextmanager
 def running(script: Path, *arguments: str) -> Iterator[Callable[[], bool]]:
-    """A Python program; says whether it still runs. Killed with -9 at the end, wherever it is then."""
-    log = script.name
-    command = [sys.executable, str(script), *arguments]
+    """A Python program; says whether it still runs. Killed with -9 at the end, wherever it is then.
+
+    Where the test fails meanwhile, it is told where the program stood.
+    """
+    command = [sys.executable, "-X", "faulthandler", str(script), *arguments]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    last = signal.SIGABRT  # has it print the stacks of its threads
     errors: list[bytes] = []
     assert process.stderr is not None
     reading = threading.Thread(target=errors.extend, args=(process.stderr,))
     reading.start()
     try:
         yield lambda: process.poll() is None
-        assert process.poll() is None, f"{log} ended: {b''.join(errors).decode()}"
+        assert process.poll() is None, f"{script.name} ended"
+        last = signal.SIGKILL
     finally:
-        process.kill()
+        process.send_signal(last)
         process.wait()
         reading.join()
         process.stderr.close()
+        if last is signal.SIGABRT:
+            sys.stderr.write(b"".join(errors).decode())
 
 
 def killed_amid_work(

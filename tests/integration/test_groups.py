@@ -271,7 +271,8 @@ class Process:
 
     def _read(self) -> None:
         assert self._process.stdout is not None
-        self.lines.extend(iter(self._process.stdout.readline, ""))
+        # It may be killed while it prints: then it has not acknowledged what the rest of a line tells.
+        self.lines += [line for line in self._process.stdout if line.endswith("}\n")]
 
     def wait(self) -> None:
         """Until it has died."""
