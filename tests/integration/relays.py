@@ -43,6 +43,12 @@ def settings(database: EmulatorDatabase, folder: Path, host: str = "", **source:
     )
 
 
+def pushed(config: Config, folder: Path) -> Config:
+    """The same relay with a PUSH, which waits for its peer: a PUB forgets who comes late."""
+    output = config.output[0].model_copy(update={"kind": "push", "bind": [f"ipc://{folder}/sock"]})
+    return config.model_copy(update={"output": [output]})
+
+
 class Listener:
     """Hears all changes of one endpoint, from construction on; of a PUSH with `pull`."""
 
@@ -59,7 +65,7 @@ class Listener:
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()
         # Ticks come at least once a second: with the first, nothing more is missed. PUSH waits by itself.
-        assert pull or self._heard.wait(10), f"nothing is heard from {endpoint}"
+        assert pull or self._heard.wait(60), f"nothing is heard from {endpoint}"
 
     def _listen(self) -> None:
         while not self._stop.is_set():
@@ -127,6 +133,9 @@ class Network:
 
     def close(self) -> None:
         """End it."""
+        # Closed alone, it would take one more connection: a thread waits in `accept`.
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
         self._listening.close()
         self.flow()
         self.cut()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from integration.relays import Listener, eventually
+from integration.relays import Listener, eventually, pushed
 from integration.test_relay_simulator import reading, settings
 
 from spanwire._core import Timestamp
@@ -52,12 +52,6 @@ def arrived(simulator: Simulator, listener: Listener) -> None:
     assert sorted(change.canonical() for change in listener.changes) == sorted(simulator.committed())
 
 
-def pushed(config: Config, folder: Path) -> Config:
-    """The same relay with a PUSH, which waits for its peer."""
-    output = config.output[0].model_copy(update={"kind": "push", "bind": [f"ipc://{folder}/sock"]})
-    return config.model_copy(update={"output": [output]})
-
-
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is waited for between two attempts says nothing here."""
@@ -95,7 +89,7 @@ def test_2_a_bounded_read_without_a_record_at_its_end_ends(mode: str, tmp_path: 
         config = settings(simulator, tmp_path, start=created(simulator), end=str(Timestamp.now()))
         config = pushed(config, tmp_path)
         with Listener(config.output[0].bind[0], pull=True) as listener, Relay(config) as relay:
-            assert relay.wait(30)
+            assert relay.wait(60)
             listener.wait_for(1)
 
 
@@ -158,7 +152,7 @@ def test_6_a_second_owner_stops_the_first(tmp_path: Path) -> None:
             store = relay._parts.store  # type: ignore[union-attr]
             known = next(one for one in store.load() if one.state is State.RUNNING)
             newer = store.acquire(known.token, State.RUNNING, known.epoch)
-            relay.wait(30)
+            relay.wait(60)
         store = store_of(config)
         held = {one.token: one for one in store.load()}[known.token]
         store.close()
@@ -217,7 +211,7 @@ def test_10_a_range_that_is_gone_is_named(mode: str, tmp_path: Path) -> None:
             reading(relay, 2)
             for one in relay._keeper._running.values():  # type: ignore[union-attr]
                 one.reader.interrupt()
-            relay.wait(30)
+            relay.wait(60)
         assert caught.value.fields["lost_from"] is not None
         store = store_of(config)
         assert [one.state for one in store.load()] == [State.RUNNING] * 2

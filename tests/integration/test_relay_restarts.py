@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from integration.relays import Listener, eventually
+from integration.relays import Listener, eventually, pushed
 from integration.test_relay_simulator import FORMS, settings
 
 from spanwire._core import Change
@@ -36,9 +36,7 @@ def simulator(request: pytest.FixtureRequest) -> Iterator[Simulator]:
 
 def pushing(simulator: Simulator, folder: Path) -> Config:
     """PUSH waits for its peer: what a relay sends while it dies or starts is not lost for want of one."""
-    config = settings(simulator, folder, start=just_before(simulator))
-    output = config.output[0].model_copy(update={"kind": "push", "bind": [f"ipc://{folder}/relay.sock"]})
-    return config.model_copy(update={"output": [output]})
+    return pushed(settings(simulator, folder, start=just_before(simulator)), folder)
 
 
 def just_before(simulator: Simulator) -> str:
@@ -69,7 +67,7 @@ def test_orderly_restarts(simulator: Simulator, tmp_path: Path) -> None:
             with Relay(config):
                 time.sleep(0.5)
         with Relay(config):
-            eventually(lambda: len({str(one.version) for one in listener.changes}) >= simulator.changes, 30)
+            eventually(lambda: len({str(one.version) for one in listener.changes}) >= simulator.changes)
         working.join()
         judge(simulator, listener.changes)
 
@@ -102,7 +100,7 @@ def test_killed_relays(simulator: Simulator, tmp_path: Path, seed: int) -> None:
             relay.wait()
             kills += 1
             relay = subprocess.Popen(command)
-        eventually(lambda: len({str(one.version) for one in listener.changes}) >= simulator.changes, 30)
+        eventually(lambda: len({str(one.version) for one in listener.changes}) >= simulator.changes)
         relay.send_signal(signal.SIGKILL)
         relay.wait()
         judge(simulator, listener.changes)
