@@ -82,7 +82,7 @@ def test_streams_that_end_without_children_lose_no_lineage(faulty: Faulty, tmp_p
         faulty.split(faulty.partitions[0])
         faulty.workload(WorkloadConfig(changes=60))
         listener.wait_for(faulty.changes)
-        eventually(lambda: len(relay.status()["partitions"]) == 3)
+        eventually(lambda: [one["state"] for one in relay.status()["partitions"]] == ["running"] * 3)
         assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
     assert states(config) == [State.RUNNING] * 3
 
@@ -94,9 +94,9 @@ def test_streams_that_bring_nothing_are_a_problem(faulty: Faulty, tmp_path: Path
         faulty.fault = lambda _query, _messages: iter(())
         for one in relay._keeper._running.values():  # type: ignore[union-attr]
             one.reader.interrupt()
-        eventually(lambda: any("without anything new" in problem for problem in relay.problems()), 20)
+        eventually(lambda: any("without anything new" in problem for problem in relay.problems()))
         faulty.fault = None
-        eventually(lambda: relay.problems() == [], 20)
+        eventually(lambda: relay.problems() == [])
 
 
 def test_an_outage_is_logged_when_it_begins_and_when_it_ends(faulty: Faulty, tmp_path: Path) -> None:
@@ -113,10 +113,10 @@ def test_an_outage_is_logged_when_it_begins_and_when_it_ends(faulty: Faulty, tmp
         faulty.fault = fault
         for one in relay._keeper._running.values():  # type: ignore[union-attr]
             one.reader.interrupt()
-        eventually(lambda: len(attempts) == 2 and min(attempts.values()) >= 3, 30)
+        eventually(lambda: len(attempts) == 2 and min(attempts.values()) >= 3)
         faulty.fault = None
-        eventually(lambda: relay.problems() == [], 30)
-        eventually(lambda: len(said(lines, "goes on")) == 2, 30)
+        eventually(lambda: relay.problems() == [])
+        eventually(lambda: len(said(lines, "goes on")) == 2)
         began = said(lines, "was interrupted")
     assert sorted(line["log_level"] for line in began if line["log_level"] != "debug") == ["warning"] * 2
     assert len(began) > 4
@@ -195,7 +195,7 @@ def test_streams_that_always_end_inside_of_the_same_value_end_the_relay(
         ):
             reading(relay, 1)
             faulty.commit([insert("accounts", id=1, name="A" * 5000)])
-            relay.wait(30)
+            relay.wait(60)
 
 
 def test_an_unclear_fault_without_progress_ends_the_relay(
@@ -208,7 +208,7 @@ def test_an_unclear_fault_without_progress_ends_the_relay(
         pytest.raises(SourceError, match="broken for good; given up after 10 attempts without progress"),
         Relay(settings(faulty, tmp_path)) as relay,
     ):
-        relay.wait(30)
+        relay.wait(60)
 
 
 def _quick() -> Backoff:
@@ -257,7 +257,7 @@ def test_a_corrupt_response_ends_the_relay_in_one_line(
         for one in relay._keeper._running.values():  # type: ignore[union-attr]
             one.reader.interrupt()
         faulty.commit([insert("accounts", id=1, name="Ada")])
-        relay.wait(30)
+        relay.wait(60)
     assert isinstance(caught.value, (CorruptError, UndecodableError))
     assert "\n" not in str(caught.value)
     assert states(config) == [State.RUNNING] * 2
@@ -271,7 +271,7 @@ def test_an_undecodable_change_ends_the_relay_with_its_version(faulty: Faulty, t
     with pytest.raises(UndecodableError) as caught, Relay(config) as relay:
         reading(relay, 2)
         commit = faulty.commit([insert("accounts", id=1, name="SECRET")])
-        relay.wait(30)
+        relay.wait(60)
     assert str(commit.changes) == "1"
     assert "accounts" in str(caught.value)
     assert "SECRET" not in str(caught.value)
@@ -330,11 +330,17 @@ def test_lasting_faults_end_the_relay_at_once(
     faulty: Faulty, tmp_path: Path, code: grpc.StatusCode, said: str
 ) -> None:
     """Rights that were taken away, a token that is not valid any more: one line, not a loop."""
-    faulty.fault = failing(code, "said by Spanner")
-    began = time.monotonic()
+    asked: Counter[str | None] = Counter()
+
+    def fault(query: ChangeQuery, _messages: Messages) -> Messages:
+        asked[query.token] += 1
+        raise Refused(code, "said by Spanner")
+        yield b""
+
+    faulty.fault = fault
     with pytest.raises(SourceError, match=said), Relay(settings(faulty, tmp_path)) as relay:
-        relay.wait(30)
-    assert time.monotonic() - began < 15
+        relay.wait(60)
+    assert set(asked.values()) == {1}
 
 
 def stored_every(config: Config, interval_ms: int) -> Config:
@@ -344,10 +350,8 @@ def stored_every(config: Config, interval_ms: int) -> Config:
 
 def test_a_new_relay_reads_at_once(faulty: Faulty, tmp_path: Path) -> None:
     """However seldom progress is stored."""
-    began = time.monotonic()
-    with Relay(stored_every(settings(faulty, tmp_path), 10_000)) as relay:
-        reading(relay, 2)
-        assert time.monotonic() - began < 5
+    with Relay(stored_every(settings(faulty, tmp_path), 60_000)) as relay:
+        reading(relay, 2)  # waits for less than that
 
 
 def test_a_silent_initial_query_does_not_hold_up_a_stop(faulty: Faulty, tmp_path: Path) -> None:
@@ -356,12 +360,13 @@ def test_a_silent_initial_query_does_not_hold_up_a_stop(faulty: Faulty, tmp_path
     faulty.initial_fault = silent(asked, over)
     relay = Relay(settings(faulty, tmp_path))
     relay.start()
-    assert asked.wait(10)
+    assert asked.wait(60)
     stopping = threading.Thread(target=relay.stop, args=(1.0,), daemon=True)
     stopping.start()
-    stopping.join(5)
+    stopping.join(60)
+    still = stopping.is_alive()
     over.set()
-    assert not stopping.is_alive()
+    assert not still
     assert relay.wait(0)
 
 
@@ -373,7 +378,7 @@ def test_a_silent_initial_query_is_a_problem_and_asked_again(
     asked, over = threading.Event(), threading.Event()
     faulty.initial_fault = silent(asked, over)
     with Relay(settings(faulty, tmp_path)) as relay:
-        eventually(lambda: any("first partitions" in problem for problem in relay.problems()), 10)
+        eventually(lambda: any("first partitions" in problem for problem in relay.problems()))
         faulty.initial_fault = None
         over.set()
         reading(relay, 2)
@@ -385,7 +390,7 @@ def silent(asked: threading.Event, over: threading.Event) -> Fault:
 
     def fault(_query: ChangeQuery, _messages: Messages) -> Messages:
         asked.set()
-        over.wait(30)
+        over.wait(120)
         yield from ()
 
     return fault
@@ -403,11 +408,11 @@ def test_progress_is_stored_when_several_partitions_fail_at_once(faulty: Faulty,
     faulty.fault = fault
     with pytest.raises(CorruptError), Relay(config) as relay:
         reading(relay, 2)
-        eventually(lambda: relay.stats()["heartbeats"] >= 4, 20)
-        eventually(lambda: all(one.partition.position for one in running(relay)), 10)
+        eventually(lambda: relay.stats()["heartbeats"] >= 4)
+        eventually(lambda: all(one.partition.position for one in running(relay)))
         running(relay)[0].reader.stop = running(relay)[1].reader.stop = lambda: None  # type: ignore[method-assign]
         broken.set()
-        relay.wait(30)
+        relay.wait(60)
     assert all(one.position is not None for one in held(config))
 
 
@@ -461,9 +466,9 @@ def test_a_stream_that_ends_between_two_children_loses_neither(
         with Relay(settings(simulator, tmp_path)) as relay, Listener(relay.endpoints[0][0]) as listener:
             reading(relay, 1)
             simulator.split(parent)
-            eventually(lambda: len(relay.status()["partitions"]) == 2, 15)
+            eventually(lambda: len(relay.status()["partitions"]) == 2)
             simulator.workload(WorkloadConfig(changes=60))
-            listener.wait_for(60, 15)
+            listener.wait_for(60)
             assert sorted(change.canonical() for change in listener.changes) == sorted(simulator.committed())
         assert cuts[-1] == "ended"
 
@@ -484,10 +489,10 @@ def test_a_partitions_end_costs_one_more_query(faulty: Faulty, tmp_path: Path, r
         reading(relay, 2)
         parent = faulty.partitions[0]
         faulty.split(parent)
-        eventually(lambda: len(relay.status()["partitions"]) == 3, 15)
-        eventually(lambda: len({one.token for one in queries}) == 4, 15)
+        eventually(lambda: len(relay.status()["partitions"]) == 3)
+        eventually(lambda: len({one.token for one in queries}) == 4)
         faulty.workload(WorkloadConfig(changes=60))
-        listener.wait_for(60, 15)
+        listener.wait_for(60)
         assert sorted(change.canonical() for change in listener.changes) == sorted(faulty.committed())
         assert relay.problems() == []
     assert len(queries) == 5
@@ -502,7 +507,7 @@ def test_one_empty_stream_does_not_end_a_bounded_read(faulty: Faulty, tmp_path: 
     end = str(Timestamp.now())
     faulty.fault = empty(1)
     with Relay(settings(faulty, tmp_path, start=start, end=end)) as relay:
-        assert relay.wait(20)
+        assert relay.wait(60)
         assert relay.stats()["changes"] == 60
 
 
@@ -515,11 +520,11 @@ def test_a_bounded_run_that_read_nothing_stores_no_position(faulty: Faulty, tmp_
     faulty.fault = empty(1000)
     config = settings(faulty, tmp_path, start=start, end=end)
     with Relay(config) as relay:
-        assert relay.wait(20)
+        assert relay.wait(60)
     assert [one.position for one in held(config)] == [None, None]
     faulty.fault = None
     with Relay(config) as relay:
-        assert relay.wait(20)
+        assert relay.wait(60)
         assert relay.stats()["changes"] == 60
 
 
