@@ -70,7 +70,12 @@ def merged(messages: Iterable[bytes]) -> list[Record]:
 
 
 def raw(query: Query, resume_token: bytes = b"") -> list[bytes]:
-    """The query's messages as they arrive: each one an encoded PartialResultSet."""
+    """All of the query's messages: each one an encoded PartialResultSet."""
+    return list(streamed(query, resume_token))
+
+
+def streamed(query: Query, resume_token: bytes = b"") -> Iterator[bytes]:
+    """The query's messages as they arrive."""
     database = query.database.client
     session = database.spanner_api.create_session(database=database.name)
     request = ExecuteSqlRequest(
@@ -85,9 +90,11 @@ def raw(query: Query, resume_token: bytes = b"") -> list[bytes]:
     call = database.spanner_api.transport.grpc_channel.unary_stream(
         _METHOD, request_serializer=ExecuteSqlRequest.serialize, response_deserializer=None
     )
+    messages = call(request, timeout=120)
     try:
-        return list(call(request, timeout=120))
+        yield from messages
     finally:
+        messages.cancel()
         database.spanner_api.delete_session(name=session.name)
 
 

@@ -29,7 +29,7 @@ from spanwire.simulator.status import Refused, SessionLost
 from spanwire.simulator.striking import Strikes
 from spanwire.simulator.values import timestamp_text
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 def troubled(*faults: Fault, seed: int = 0, mode: Mode = "immutable", partitions: int = 1) -> Simulator:

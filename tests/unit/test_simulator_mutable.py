@@ -29,7 +29,7 @@ from spanwire.simulator.queries import ChangeQuery
 from spanwire.simulator.status import Refused
 from spanwire.simulator.values import timestamp_text
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 MINUTE = 60_000_000_000
 
 

@@ -13,7 +13,7 @@ from support.stream_records import delivered
 from spanwire.simulator import Column, Simulator, SimulatorConfig, Table, WorkloadConfig, insert, update
 from spanwire.simulator.records import Mode
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 BEFORE = Table("t", (Column("k", "INT64", key=True), Column("name", "STRING"), Column("gone", "INT64")))
 AFTER = Table(
     "t", (Column("k", "INT64", key=True), Column("name", "BYTES"), Column("new", "FLOAT64", array=True))

@@ -15,14 +15,15 @@ from google.api_core import exceptions
 from google.cloud.spanner_admin_database_v1.types import DatabaseDialect
 from google.cloud.spanner_v1 import ExecuteSqlRequest, KeySet, PartialResultSet, param_types
 from integration.emulator import DIALECTS, Dialect, now
-from integration.oracle import Query, data_records, follow, merged, normal, official, raw
+from integration.oracle import Query, data_records, follow, merged, normal, official, raw, streamed
 from support.simulated import simulated
+from support.waiting import soon
 
 from spanwire.errors import ClosedError, SocketError
 from spanwire.simulator import Simulator, SimulatorConfig, WorkloadConfig, delete, insert, update
 from spanwire.simulator.values import timestamp_text
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 
 
 @pytest.fixture(params=DIALECTS)
@@ -87,13 +88,20 @@ def test_a_window_takes_in_both_its_ends(simulator: Simulator) -> None:
 
 def test_a_silent_partition_beats(simulator: Simulator) -> None:
     """Heartbeats come at the wanted interval, rise, and stay below what is committed later."""
-    database = simulated(simulator)
-    end = now(1.1)
-    read = official(Query(database, "changes", now(), end, simulator.partitions[0], heartbeat_ms=200))
-    beats = [record["heartbeat_record"]["timestamp"] for record in read]
-    assert 2 <= len(beats) <= 8
+    database, token = simulated(simulator), simulator.partitions[0]
+    query = Query(database, "changes", now(), None, token, heartbeat_ms=200)
+    messages: list[bytes] = []
+    beats: list[str] = []
+    began = time.monotonic()
+    for message in streamed(query):
+        messages.append(message)
+        beats = [record["heartbeat_record"]["timestamp"] for record in merged(messages)]
+        if len(beats) == 4:
+            break
+    assert time.monotonic() - began > 0.6, "they came too often"
     assert beats == sorted(set(beats))
-    assert beats[-1] <= normal(end)
+    [last] = official(Query(database, "changes", now(), end := now(0.05), token, heartbeat_ms=200))
+    assert last["heartbeat_record"]["timestamp"] == normal(end), "it closes a window without records"
     assert normal(timestamp_text(simulator.commit([insert("accounts", id=1)]).timestamp)) > beats[-1]
 
 
@@ -101,7 +109,7 @@ def test_a_commit_wakes_its_reader(simulator: Simulator) -> None:
     """A change goes out at once, long before the next heartbeat."""
     database = simulated(simulator)
     waits: list[float] = []
-    stop = now(5)
+    stop = now(120)
 
     def read(token: str) -> None:
         query = Query(database, "changes", start_of(simulator), stop, token, heartbeat_ms=300_000)
@@ -120,7 +128,7 @@ def test_a_commit_wakes_its_reader(simulator: Simulator) -> None:
     for thread in threads:
         thread.join()
     assert len(waits) == 2
-    assert max(waits) - began < 3
+    assert max(waits) - began < 60
 
 
 def test_a_merged_partition_is_named_by_each_parent(simulator: Simulator) -> None:
@@ -208,7 +216,7 @@ def test_the_101st_stream_waits(dialect: Dialect) -> None:
         waiting.start()
         assert not came.wait(0.6)
         streams[0].cancel()
-        assert came.wait(5)
+        assert came.wait(60)
         waiting.join()
         channel.close()
 
@@ -217,22 +225,19 @@ def test_a_partition_takes_so_many_readers(dialect: Dialect) -> None:
     """One reader too many is refused; when one leaves, another may come."""
     with Simulator(SimulatorConfig(dialect=dialect, partitions=1, readers_per_partition=1)) as simulator:
         database, token = simulated(simulator), simulator.partitions[0]
-        refused: list[Exception] = []
+        first = _open(simulator, token)
+        next(first)
 
-        def read() -> None:
+        def is_refused() -> bool:
             try:
-                official(Query(database, "changes", start_of(simulator), now(0.5), token))
-            except exceptions.GoogleAPICallError as error:
-                refused.append(error)
+                official(Query(database, "changes", start_of(simulator), now(), token))
+            except exceptions.ResourceExhausted:
+                return True
+            return False
 
-        threads = [threading.Thread(target=read) for _ in range(2)]
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
-        assert [type(error) for error in refused] == [exceptions.ResourceExhausted]
-        read()
-        assert len(refused) == 1
+        assert is_refused()
+        first.cancel()
+        assert soon(lambda: not is_refused())
 
 
 def test_the_client_finds_its_way(simulator: Simulator) -> None:
@@ -431,4 +436,4 @@ def _call(query: Query, channel: grpc.Channel, resume_token: bytes = b"") -> Any
     call = channel.unary_stream(
         "/google.spanner.v1.Spanner/ExecuteStreamingSql", request_serializer=ExecuteSqlRequest.serialize
     )
-    return call(request, timeout=30)
+    return call(request, timeout=120)

@@ -24,7 +24,7 @@ from spanwire.simulator import (
 from spanwire.simulator.records import Capture, Mode
 from spanwire.simulator.schema import Code
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(180)
 NAN, INFINITE = "7ff8000000000000", "7ff0000000000000"
 
 
