@@ -10,6 +10,7 @@ from typing import Any
 import grpc
 import pytest
 from grpc import _common
+from support.waiting import soon
 
 from spanwire.source.channels import OPTIONS, OWN_THREAD, STREAM_BYTES, ChannelPool, Options
 
@@ -129,7 +130,7 @@ def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def stream(_: bytes, __: grpc.ServicerContext) -> Iterator[bytes]:
         yield b"first"
-        over.wait(10)
+        over.wait(120)
 
     monkeypatch.setattr(_common, "_wait_once", look)
     with served(stream, streams) as address:
@@ -142,9 +143,10 @@ def test_readers_of_idle_streams_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
         with ThreadPoolExecutor(streams) as readers:
             looks.clear()
             ends = [readers.submit(next, call, None) for call in calls]
+            assert soon(lambda: len(looks) >= streams)  # all wait
             time.sleep(1)
             over.set()
-            assert [end.result(10) for end in ends] == [None] * streams
+            assert [end.result(60) for end in ends] == [None] * streams
         pool.close()
     assert streams <= len(looks) <= 4 * streams
 

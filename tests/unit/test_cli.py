@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -190,14 +192,21 @@ def test_a_file_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_tail_says_that_nobody_is_there() -> None:
     """Silence of a relay and of nobody are told apart: by a word, and by the exit code."""
-    lines = fails(spanwire("tail", "tcp://127.0.0.1:1", "--timeout", "2"), 3)
+    with (
+        Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline,
+        ThreadPoolExecutor() as pool,
+    ):
+        [[endpoint]] = pipeline.endpoints
+        asked = (["tcp://127.0.0.1:1"], [endpoint], [endpoint, "--topic", "d/x/"])
+        # Far longer than a tick takes on its way, and all at once.
+        tail = functools.partial(spanwire, "tail", "--timeout", "6")
+        nobody, heard, other = pool.map(lambda arguments: tail(*arguments), asked)
+    lines = fails(nobody, 3)
     assert "nothing heard" in lines[0]
     assert lines[0].endswith('is an output of kind "pub" bound there?')
-    assert lines[-1] == "spanwire: no relay was heard at tcp://127.0.0.1:1 in 2.0 s"
-    with Pipeline("d", "s", [Output("pub", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
-        heard = spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2")
-        lines = fails(spanwire("tail", pipeline.endpoints[0][0], "--timeout", "2", "--topic", "d/x/"), 3)
+    assert lines[-1] == "spanwire: no relay was heard at tcp://127.0.0.1:1 in 6.0 s"
     assert (heard.returncode, heard.stdout) == (0, "")
+    lines = fails(other, 3)
     assert lines[0].endswith('"pub" bound there, of the stream that d/x/ names?')
 
 
@@ -205,9 +214,10 @@ def test_tail_follows_a_feed() -> None:
     """As a `pub`, when told so; else it says after a while which kind of output it looks for."""
     with Pipeline("d", "s", [Output("feed", ["tcp://127.0.0.1:*"])], options={"tick_ms": 50}) as pipeline:
         [[endpoint]] = pipeline.endpoints
-        assert (
-            'is an output of kind "pub" bound there?' in spanwire("tail", endpoint, "--timeout", "2").stderr
-        )
+        with subprocess.Popen([*SPANWIRE, "tail", endpoint], stderr=subprocess.PIPE, text=True) as tail:
+            assert tail.stderr is not None
+            assert 'is an output of kind "pub" bound there?' in tail.stderr.readline()
+            tail.kill()
         start = Timestamp.parse("2026-11-23T00:00:00Z")
         partition = pipeline.partition("p", dialect="googlesql", epoch=1, start=start)
         with subprocess.Popen(

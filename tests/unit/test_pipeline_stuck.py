@@ -92,9 +92,9 @@ def test_draining_and_ending_do_not_wait_for_a_full_output() -> None:
         held.end_of_stream()
         held.finish()
         other.release()
-        assert time.monotonic() - began < 10
+        assert time.monotonic() - began < 30
         pipeline.close()
-        waiting.join(10)
+        waiting.join(60)
         assert not waiting.is_alive()
 
 
@@ -114,7 +114,7 @@ def test_what_is_open_goes_out_whatever_the_reader_does_next() -> None:
             for _ in range(5):
                 partition.restart()
             if second % 100 == 0:
-                assert pipeline.drain(5), "an open message was forgotten"
+                assert pipeline.drain(60), "an open message was forgotten"
                 assert pipeline.stats()["outputs"][0][0]["changes"] == second
 
 
@@ -128,18 +128,21 @@ def test_only_the_output_that_cannot_type_a_change_gets_a_dead_letter() -> None:
             socket = zmq.Context.instance().socket(zmq.SUB)
             socket.subscribe(b"")
             socket.connect(endpoint)
-            assert socket.poll(10_000)
+            assert socket.poll(60_000)
             sockets.append(socket)
         broken = row(1).replace(b'{"Name":"x"}', b'{"Name":"x",')
         assert opened(pipeline).push([broken]).changes == 1
-        assert pipeline.drain(5)
+        assert pipeline.drain(60)
         kinds = []
         for socket in sockets:
+            found: list[str] = []
             ticks = 0
-            while ticks < 5:
+            while ticks < 5:  # behind it: those before it may be many
+                assert socket.poll(60_000)
                 kind = Message.decode(socket.recv_multipart()).kind
-                ticks += kind == "tick"
-                kinds += [kind] if kind != "tick" else []
+                ticks += bool(found) and kind == "tick"
+                found += [kind] if kind != "tick" else []
+            kinds += found
             socket.close(0)
         assert kinds == ["changes", "deadLetter"]
         assert pipeline.stats()["undecodable"] == 1
