@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 from integration.processes import reads, relay
+from integration.relays import eventually
 from support.ports import free_endpoint
 
 from spanwire import Change, Subscriber
@@ -74,10 +75,13 @@ def test_every_change_arrives_once_or_lies_in_a_gap(tmp_path: Path) -> None:
             for orderly in (False, False, True, False):
                 with relay(config) as process:
                     consumer.wait_for(consumer.watermark)  # it has joined, or is back
+                    before = len(consumer.changes)
                     simulator.workload(WorkloadConfig(changes=1500, rate=1500))
+                    # Killed before it has sent anything it would show nothing.
+                    eventually(lambda before=before: len(consumer.changes) > before + 1000)
                     if orderly:
                         process.terminate()
-                        assert process.wait(30) == 0, (tmp_path / "relay.log").read_text()
+                        assert process.wait(60) == 0, (tmp_path / "relay.log").read_text()
                 simulator.workload(WorkloadConfig(changes=50))  # while nobody reads
             with relay(config):
                 consumer.wait_for(consumer.watermark)

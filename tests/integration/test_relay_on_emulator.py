@@ -19,6 +19,7 @@ import pytest
 from google.cloud.spanner import KeySet
 from integration import expected, oracle
 from integration.emulator import DIALECTS, INSTANCE, PROJECT, Dialect, Emulator, EmulatorDatabase, now
+from integration.relays import eventually
 from integration.values import ALL_COLUMNS, all_types_rows, all_types_table
 
 from spanwire.consumer import Subscriber
@@ -87,7 +88,7 @@ class Process:
     def end(self, how: signal.Signals) -> int:
         """Send a signal, wait for the end; the exit status."""
         self._process.send_signal(how)
-        self._process.communicate(timeout=30)
+        self._process.communicate(timeout=60)
         self._log.close()
         return self._process.returncode
 
@@ -137,7 +138,7 @@ def subscribed(endpoint: str, gaps: list[Gap] | None = None) -> Iterator[Consumi
     """What a Subscriber hands over. Without `gaps` there may be none."""
     stop = threading.Event()
     with Subscriber(endpoint, on_gap=None if gaps is None else gaps.append) as subscriber:
-        assert subscriber.wait_joined(20)
+        assert subscriber.wait_joined(60)
 
         def changes() -> Iterator[tuple[str, str, str, dict[str, Any]]]:
             while not stop.is_set():
@@ -243,7 +244,7 @@ def test_every_consumer_gets_what_the_official_client_returns(
 
 def announce(database: EmulatorDatabase, consumers: list[Consuming]) -> str:
     """Commit a change now and then until every consumer has heard one of them; the time after that."""
-    deadline, began = time.monotonic() + 30, now()
+    deadline, began = time.monotonic() + 60, now()
     while not all(any(version > began for version in list(consumer.got)) for consumer in consumers):
         assert time.monotonic() < deadline, "a consumer hears nothing"
         database.insert("shop.orders", ("a", "b", "v"), [(-1, now(), "x")])
@@ -291,7 +292,8 @@ def test_nothing_is_lost_in_silence_or_told_twice_over_restarts(
                 began = now()
                 writing = threading.Thread(target=write_for, args=(database, 3, seed))
                 writing.start()
-                time.sleep(1.5)
+                time.sleep(1)
+                eventually(lambda began=began: any(version > began for version in list(consumer.got)))
                 relay.end(how)
                 spans.append((began, now()))
                 relay = Process(database, tmp_path, binds)
