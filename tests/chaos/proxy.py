@@ -38,7 +38,7 @@ class Network:
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Do it on the network's thread."""
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def call(self, work: Callable[[], None]) -> None:
         """Have it done there, soon."""

@@ -42,7 +42,7 @@ def _say_back(client: socket.socket) -> None:
 def connect(way: Way) -> socket.socket:
     """A connection through a way."""
     host, _, port = way.endpoint.removeprefix("tcp://").rpartition(":")
-    return socket.create_connection((host, int(port)), timeout=10)
+    return socket.create_connection((host, int(port)), timeout=60)
 
 
 def is_cut(client: socket.socket) -> bool:
@@ -107,5 +107,5 @@ def test_a_silent_way_keeps_what_is_sent(network: Network, echo: str, direction:
         with pytest.raises(TimeoutError):
             client.recv(1)
         way.heal()
-        client.settimeout(10)
+        client.settimeout(60)
         assert client.recv(1) + client.recv(1) == b"yz"

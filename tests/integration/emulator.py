@@ -83,7 +83,7 @@ class Emulator:
 
     def _answers(self, port: int) -> bool:
         assert self._process is not None
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
@@ -114,7 +114,7 @@ class Emulator:
             configuration_name=f"projects/{PROJECT}/instanceConfigs/emulator-config",
             node_count=1,
         )
-        self._instance.create().result(30)
+        self._instance.create().result(60)
 
     def database(self, dialect: Dialect, ddl: Sequence[str]) -> EmulatorDatabase:
         """A new database of its own, with the DDL applied."""

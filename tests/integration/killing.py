@@ -124,10 +124,10 @@ def killed_amid_work(
                 left -= seen != before
                 return left <= 0 or not runs()
 
-            eventually(has_moved)
+            eventually(has_moved, 100)
         check()
     with running(*command) as runs:
         writing.stop()
-        eventually(lambda: done() or not runs())
+        eventually(lambda: done() or not runs(), 100)
         assert done()
     check()

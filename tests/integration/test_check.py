@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from integration.processes import reads
+from integration.relays import eventually
 from structlog.testing import capture_logs
 from support.ports import free_port
 from typer.testing import CliRunner
@@ -89,8 +90,7 @@ def test_a_start_that_the_stream_no_longer_keeps_is_told_while_it_counts(
     assert all("older than the 1d that the stream keeps" in line for line in lines)
     assert check(tmp_path / "relay.toml", text) == []
     with Relay(load(tmp_path / "relay.toml")) as relay:
-        while not relay.status()["partitions"]:
-            relay.wait(0.05)
+        eventually(lambda: bool(relay.status()["partitions"]))
     assert check(tmp_path / "relay.toml", old) == []
 
 

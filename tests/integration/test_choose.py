@@ -73,7 +73,7 @@ class Frames:
         """Take messages until so many of a kind have come; those."""
         found: list[Message] = []
         while len(found) < number:
-            assert self._socket.poll(20_000), f"no {kind} came"
+            assert self._socket.poll(60_000), f"no {kind} came"
             self.all.append(self._socket.recv_multipart())
             one = Message.decode(self.all[-1])
             found += [one] if one.kind == kind else []
@@ -234,7 +234,7 @@ def test_each_output_sends_what_it_chooses_and_one_subscriber_follows_all(
     with Relay(config) as relay:
         endpoints = [endpoint for [endpoint] in relay.endpoints]
         with Subscriber(endpoints) as subscriber:
-            assert subscriber.wait_joined(30)
+            assert subscriber.wait_joined(60)
             reading(relay, 4)
             churning.workload(WorkloadConfig(changes=600, large_every=0))
             committed = sorted(churning.committed())
@@ -247,7 +247,7 @@ def test_each_output_sends_what_it_chooses_and_one_subscriber_follows_all(
             expected = 2 * len(committed) + len(some)
             messages: list[Message] = []
             while sum(one.count for one in messages) < expected:
-                messages.append(next(subscriber.messages(timeout=30)))
+                messages.append(next(subscriber.messages(timeout=60)))
             left_out = relay.stats()["filtered"]
     sent: dict[int, list[str]] = {0: [], 1: [], 2: []}
     homes: dict[str, set[str]] = {}

@@ -37,7 +37,7 @@ def name_of(pid: int) -> str:
 
 def are_gone(pids: set[int]) -> bool:
     """Whether none of these processes is left, soon."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             return True

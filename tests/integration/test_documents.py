@@ -155,10 +155,10 @@ def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
             while (tail.poll() is None or reading.is_alive()) and time.monotonic() < deadline:
                 simulator.workload(WorkloadConfig(changes=20))
                 time.sleep(0.5)
-            shown, err = tail.communicate(timeout=30)
+            shown, err = tail.communicate(timeout=60)
             assert tail.returncode == 0, err
             relay.terminate()
-            relay.communicate(timeout=30)
+            relay.communicate(timeout=60)
             assert relay.returncode == 0
         finally:
             for process in (relay, reader, tail):

@@ -69,7 +69,7 @@ def decodable(second: int) -> bytes:
 
 def receive_one(worker: Worker) -> list[int]:
     """The keys of what comes first."""
-    return [change.keys["Id"] for change in worker.receive(10)]
+    return [change.keys["Id"] for change in worker.receive(60)]
 
 
 def test_dead_letters_come_to_a_worker(caplog: pytest.LogCaptureFixture) -> None:
@@ -94,9 +94,9 @@ def test_dead_letters_come_to_a_worker(caplog: pytest.LogCaptureFixture) -> None
         partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=T0)
         with Worker(pipeline.endpoints[0], on_dead_letter=refuse) as worker:
             partition.push([undecodable(3), decodable(4)])
-            assert pipeline.drain(10)
+            assert pipeline.drain(60)
             time.sleep(0.2)  # both have come
             with pytest.raises(ValueError, match="refused"):
-                worker.receive(10)
+                worker.receive(60)
             assert receive_one(worker) == [4]
         assert letters == ["orders"]

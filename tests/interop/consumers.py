@@ -75,7 +75,7 @@ class Consumer:
         """Until nothing that is sent can be missed."""
         assert self._joined.wait(timeout), f"{self.process.args} did not join: {self.err.decode()}"
 
-    def wait(self, timeout: float = 60.0) -> int:
+    def wait(self, timeout: float = 150.0) -> int:
         """Until it has ended; its exit code."""
         try:
             code = self.process.wait(timeout)

@@ -52,7 +52,7 @@ class Listener:
 
     def take(self) -> Message:
         """The next message, counted if it has changes."""
-        assert self.socket.poll(10_000), f"nothing came: {dict(self.versions)}"
+        assert self.socket.poll(60_000), f"nothing came: {dict(self.versions)}"
         received = Message.decode(self.socket.recv_multipart())
         if received.kind == "changes":
             self.sequences[received.topic, received.partition].append(received.sequence)

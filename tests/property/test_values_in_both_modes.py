@@ -94,7 +94,7 @@ def _sent(served: tuple[Pipeline, zmq.Socket[bytes]], mode: Any, message: bytes)
     assert partition.push([message]).changes == 1
     partition.release()
     while True:
-        assert socket.poll(10_000), "nothing arrived"
+        assert socket.poll(60_000), "nothing arrived"
         found = Message.decode(socket.recv_multipart())
         if found.kind == "changes":
             return [change.canonical() for change in found.changes()]

@@ -146,7 +146,7 @@ class Wire:
         self._socket.close(0)
 
     def _receive(self) -> list[bytes]:
-        assert self._socket.poll(10_000), "nothing arrived"
+        assert self._socket.poll(60_000), "nothing arrived"
         return self._socket.recv_multipart()
 
 

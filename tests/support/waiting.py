@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 def soon(condition: Callable[[], bool]) -> bool:
     """Whether it comes about in a while."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition():
         if time.monotonic() > deadline:
             return False

@@ -69,9 +69,9 @@ def frames() -> Iterator[list[bytes]]:
         partition = pipeline.partition("token", dialect="googlesql", epoch=1, start=START)
         partition.push([message(data_change(str(START), [({"Id": "1"}, {}, {})]))])
         partition.finish()
-        assert pipeline.drain(10)
+        assert pipeline.drain(60)
         reader = pipeline.ring(0).reader(oldest=True)
-        yield next(one for one in reader.read(5) if not one[0].endswith(b"_tick/"))
+        yield next(one for one in reader.read(60) if not one[0].endswith(b"_tick/"))
 
 
 @pytest.mark.parametrize("waits", [True, False])

@@ -54,7 +54,7 @@ def test_the_plain_peer_makes_the_same_messages(
     """It does all of the core's work: the same topics, columns, counts and changes, value by value."""
     ours = [Message.decode(frames) for frames, _ in core.Captured(workload, values).messages]
     with zmq.Context() as context, context.socket(zmq.PUSH) as push, context.socket(zmq.PULL) as pull:
-        pull.set(zmq.RCVTIMEO, 10_000)
+        pull.set(zmq.RCVTIMEO, 60_000)
         push.bind("inproc://peer")
         pull.connect("inproc://peer")
         relay = peers.plain_python().PlainRelay(push, decode=decode, values=values)

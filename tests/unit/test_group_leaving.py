@@ -27,7 +27,7 @@ from spanwire.store import MemoryStore
 IDENTITY = StreamIdentity("p", "in", "shop", "all")
 T0 = Timestamp.parse("2026-11-23T10:00:00Z")
 NEVER_S = 3600.0
-WAIT_MS = 10_000
+WAIT_MS = 60_000
 
 
 def tasks() -> dict[int, list[Task]]:

@@ -15,8 +15,8 @@ from spanwire import Member
 from spanwire._core import Message, Output, Pipeline, Timestamp, decode_request, encode_reply
 from spanwire.errors import ClosedError
 
-WAIT_S = 10.0
-LONG_S = 120.0
+WAIT_S = 60.0
+LONG_S = 600.0
 """Longer than any of these tests may take."""
 
 
@@ -147,7 +147,7 @@ def test_who_is_no_member_does_not_wait(relay: Relay, monkeypatch: pytest.Monkey
         with Member(relay.endpoint, "mail") as member:
             assert member.receive(WAIT_S) is not None
     thread.join()
-    assert time.monotonic() - began < LONG_S / 2
+    assert time.monotonic() - began < LONG_S / 3
 
 
 async def test_an_event_loop_goes_on_while_a_member_leaves(

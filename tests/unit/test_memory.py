@@ -42,7 +42,7 @@ def grown(scenario: str) -> int:
         env={**os.environ, "PYTHONPATH": paths},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -144,7 +144,7 @@ def test_a_full_ring_goes_round_in_the_memory_it_has() -> None:
                     at = f"2026-11-23T{number // 3600:02d}:{number // 60 % 60:02d}:{number % 60:02d}Z"
                     one.push(rows(number, columns, '{"S":"' + text[:size] + '"}', at))
                     number, sent = number + 1, sent + size
-                assert pipeline.drain(20)
+                assert pipeline.drain(60)
                 return number
 
             number = go_round(0, 2)

@@ -37,7 +37,7 @@ class Listener:
         self.ticks: list[Message] = []
         self.tick()
 
-    def next(self, timeout: float = 10.0) -> Message:
+    def next(self, timeout: float = 60.0) -> Message:
         """The next message."""
         assert self.socket.poll(timeout * 1000), "nothing arrived"
         return Message.decode(self.socket.recv_multipart())
@@ -76,7 +76,7 @@ def open_partition(pipeline: Pipeline, token: str = "token", **more: object) -> 
     return pipeline.partition(token, dialect="googlesql", epoch=7, start=T0, **more)  # type: ignore[arg-type]
 
 
-def wait_for(condition: object, timeout: float = 10.0) -> None:
+def wait_for(condition: object, timeout: float = 60.0) -> None:
     """Wait for what happens on other threads."""
     deadline = time.monotonic() + timeout
     while not condition():  # type: ignore[operator]
@@ -116,7 +116,7 @@ def test_a_position_is_known_only_between_commit_timestamps(pipeline: Pipeline) 
     """A record alone says nothing of its own timestamp: another one may follow at it."""
     partition = open_partition(pipeline)
     partition.push([message(insert(1, 1))])
-    assert pipeline.drain(5)
+    assert pipeline.drain(60)
     assert partition.position is None
     time.sleep(0.06)
     partition.push([message(insert(2, 2))])
@@ -198,7 +198,7 @@ def test_ticks_tell_where_to_ask_and_come_when_asked_for() -> None:
     with Pipeline("shop", "all", [output], replay_endpoints=["tcp://10.0.0.1:5557"]) as pipeline:
         listener = Listener(pipeline.endpoints[0][0])
         open_partition(pipeline).push([message(insert(1, 1))])
-        assert pipeline.drain(10)
+        assert pipeline.drain(60)
         pipeline.tell(0)
         while not (tick := listener.tick().tick())["flows"]:
             pass
@@ -368,7 +368,7 @@ def test_push_blocks_on_a_full_output_and_loses_nothing() -> None:
         puller.connect(pipeline.endpoints[0][0])
         ids = []
         while len(ids) < 39:
-            assert puller.poll(10_000)
+            assert puller.poll(60_000)
             ids += [change.keys["Id"] for change in Message.decode(puller.recv_multipart()).changes()]
         pusher.join()
         puller.close(0)
