@@ -221,10 +221,10 @@ def test_tail_follows_a_feed() -> None:
         start = Timestamp.parse("2026-11-23T00:00:00Z")
         partition = pipeline.partition("p", dialect="googlesql", epoch=1, start=start)
         with subprocess.Popen(
-            [*SPANWIRE, "tail", endpoint, "--kind", "feed", "--count", "2", "--timeout", "60", "--json"],
+            [*SPANWIRE, "tail", endpoint, "--kind", "feed", "--count", "2", "--timeout", "150", "--json"],
             stdout=subprocess.PIPE,
         ) as tail:
-            for second in range(1, 600):  # until it has joined: before that nothing is for it
+            for second in range(1, 1500):  # until it has joined: before that nothing is for it
                 stamp = f"2026-11-23T00:{second // 60:02d}:{second % 60:02d}Z"
                 change = data_change(stamp, [({"Id": str(second)}, {"Name": "n"}, {})], table="orders")
                 partition.push([message(change, heartbeat(stamp))])
