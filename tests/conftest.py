@@ -1,6 +1,7 @@
 """What holds for all tests."""
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("spanwire", deadline=None)  # timing is for benches
+# Timing is for benches.
+settings.register_profile("spanwire", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("spanwire")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 import zmq
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.change_records import data_change, heartbeat, message
 
@@ -60,7 +60,7 @@ class Listener:
         return received
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None)
 @given(records=RECORDS, breaks=BREAKS, heartbeats=BREAKS, options=OPTIONS, senders=st.integers(1, 3))
 def test_everything_goes_out_once_in_order_whatever_happens(
     records: list[tuple[int, str, int]],
