@@ -124,10 +124,10 @@ def killed_amid_work(
                 left -= seen != before
                 return left <= 0 or not runs()
 
-            eventually(has_moved, 100)
+            eventually(has_moved)
         check()
     with running(*command) as runs:
         writing.stop()
-        eventually(lambda: done() or not runs(), 100)
+        eventually(lambda: done() or not runs())
         assert done()
     check()

@@ -43,7 +43,7 @@ def relay(config: Path) -> Iterator[subprocess.Popen[bytes]]:
     with path.open("ab") as log:
         process = subprocess.Popen([*COMMAND, str(config)], stderr=log, stdout=log, env={**os.environ})
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 150
         while path.read_bytes().count(b'"sending"') == sending:
             assert process.poll() is None, path.read_text()
             assert time.monotonic() < deadline

@@ -79,7 +79,7 @@ class Listener:
         """The primary keys heard, in order."""
         return [change.keys["k"] for change in self.changes]
 
-    def wait_for(self, number: int, timeout: float = 60) -> None:
+    def wait_for(self, number: int, timeout: float = 100) -> None:
         """Wait until so many changes were heard."""
         eventually(lambda: len(self.changes) >= number, timeout)
 
@@ -92,7 +92,7 @@ class Listener:
         self._socket.close()
 
 
-def eventually(holds: Callable[[], bool], timeout: float = 60) -> None:
+def eventually(holds: Callable[[], bool], timeout: float = 100) -> None:
     """Wait until something holds; it must within the time."""
     deadline = time.monotonic() + timeout
     while not holds():

@@ -287,7 +287,7 @@ def sample(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     (folder / "hash.key").write_text("0123456789abcdef\n", encoding="utf-8")
     command = [sys.executable, "-c", "from spanwire.cli import main; main()"]
     command += ["check", "relay.toml", "--sample", "changes.jsonl", *options]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=150, check=False)
 
 
 def test_a_sample_shows_what_would_go_out(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def name_of(pid: int) -> str:
 
 def are_gone(pids: set[int]) -> bool:
     """Whether none of these processes is left, soon."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while time.monotonic() < deadline:
         if not any(Path(f"/proc/{pid}").exists() for pid in pids):
             return True
@@ -49,7 +49,7 @@ def started(*arguments: str) -> tuple[subprocess.Popen[str], set[int]]:
     """A running demo with its four processes."""
     pipe = subprocess.PIPE
     demo = subprocess.Popen([*DEMO, *arguments], stdout=pipe, stderr=pipe, text=True)
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 150
     while len(children := children_of(demo.pid)) < 4:
         assert demo.poll() is None, demo.communicate()
         assert time.monotonic() < deadline
@@ -91,7 +91,7 @@ def test_an_interrupted_demo_leaves_no_process() -> None:
     """Ctrl-C ends it with one line, and with all that it has started."""
     demo, children = started("--changes", "2000000")
     demo.send_signal(signal.SIGINT)
-    out, err = demo.communicate(timeout=60)
+    out, err = demo.communicate(timeout=150)
     assert demo.returncode == 1
     assert "interrupted" in err
     assert "Traceback" not in err

@@ -138,27 +138,27 @@ def test_the_readme_from_config_to_consumer(tmp_path: Path) -> None:
             return subprocess.Popen(command, cwd=tmp_path, env=env, stdout=pipe, stderr=pipe, text=True)
 
         checked = start(*SPANWIRE, "check", "relay.toml")
-        out, err = checked.communicate(timeout=60)
+        out, err = checked.communicate(timeout=150)
         assert checked.returncode == 0, err
         assert "fine" in out
         relay = start(*SPANWIRE, "run", "relay.toml")
         reader = start(sys.executable, "-c", consumer.replace("tcp://127.0.0.1:5560", endpoint))
-        tail = start(*SPANWIRE, "tail", endpoint, "--count", "5", "--timeout", "60")
+        tail = start(*SPANWIRE, "tail", endpoint, "--count", "5", "--timeout", "150")
         try:
             assert reader.stdout is not None
             lines: list[str] = []
             first = islice(reader.stdout, 4)
             reading = threading.Thread(target=lambda: lines.extend(first), daemon=True)
             reading.start()
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 150
             # PUB gives a late joiner nothing from before: commit until both consumers have come.
             while (tail.poll() is None or reading.is_alive()) and time.monotonic() < deadline:
                 simulator.workload(WorkloadConfig(changes=20))
                 time.sleep(0.5)
-            shown, err = tail.communicate(timeout=60)
+            shown, err = tail.communicate(timeout=150)
             assert tail.returncode == 0, err
             relay.terminate()
-            relay.communicate(timeout=60)
+            relay.communicate(timeout=150)
             assert relay.returncode == 0
         finally:
             for process in (relay, reader, tail):
@@ -185,6 +185,6 @@ def test_programs_in_the_documents_run(path: Path, text: str, tmp_path: Path) ->
     """As they stand, in a process of their own, with the published schema beside them."""
     shutil.copy(ROOT / "python" / "spanwire" / "envelope.capnp", tmp_path)
     done = subprocess.run(
-        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", text], cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 0, f"{path.name}: {done.stderr}"

@@ -100,7 +100,7 @@ def redis_server(folder: Path) -> Iterator[str]:
 def test_a_worker_without_arguments_says_how_it_is_used(name: str) -> None:
     """Instead of a traceback."""
     done = subprocess.run(
-        [sys.executable, WORKERS / f"{name}.py"], capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, WORKERS / f"{name}.py"], capture_output=True, text=True, timeout=150, check=False
     )
     assert done.returncode == 1
     assert f"    python {name}.py " in done.stderr

@@ -27,7 +27,7 @@ def test_a_stream_is_created_and_found(emulator: Emulator, dialect: str, tmp_pat
         def spanwire(*arguments: str) -> subprocess.CompletedProcess[str]:
             command = [sys.executable, "-c", "from spanwire.cli import main; main()", *arguments]
             return subprocess.run(
-                command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=90, check=False
+                command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=150, check=False
             )
 
         done = spanwire("init", "relay.toml", *names, "--create-stream", "--table", "t", "--json")

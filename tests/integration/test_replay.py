@@ -500,7 +500,11 @@ def test_a_replay_on_the_emulator_equals_the_original(
         eventually(lambda: Timestamp.parse(relay.status()["watermark"]) >= newest)
         command = [sys.executable, "-c", "from spanwire.cli import main; main()", "replay", str(config)]
         done = subprocess.run(
-            [*command, "--from", str(began), "--json"], capture_output=True, text=True, timeout=60, check=True
+            [*command, "--from", str(began), "--json"],
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=True,
         )
         assert sorted(done.stdout.splitlines()) == sorted(one.canonical() for one in listener.changes)
         assert json.loads(done.stderr)["changes"] == 60

@@ -326,7 +326,7 @@ def test_a_command_that_waits_ends_at_the_first_signal(command: list[str]) -> No
         with process:
             eventually(lambda: handles(process.pid, signal.SIGTERM))
             process.send_signal(signal.SIGINT)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=150)
     assert process.returncode == 1, said
 
 
@@ -348,9 +348,9 @@ def test_the_command(plain: Simulator, tmp_path: Path) -> None:
         lines = [first.stdout.readline().decode().rstrip("\n")]
         eventually(kept.exists)
         first.send_signal(signal.SIGINT)
-        rest, _ = first.communicate(timeout=60)
+        rest, _ = first.communicate(timeout=150)
         lines += rest.decode().split("\n")[:-1]
-        done = subprocess.run(command, capture_output=True, check=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, check=True, timeout=150)
         lines += done.stdout.decode().split("\n")[:-1]
         summary = json.loads(done.stderr.decode().splitlines()[-1])
         assert summary["done"] and not kept.exists()

@@ -71,7 +71,7 @@ class Consumer:
             if into is self._err and line.removeprefix(b"spanwire: ").startswith(b"joined"):
                 self._joined.set()
 
-    def wait_joined(self, timeout: float = 60.0) -> None:
+    def wait_joined(self, timeout: float = 150.0) -> None:
         """Until nothing that is sent can be missed."""
         assert self._joined.wait(timeout), f"{self.process.args} did not join: {self.err.decode()}"
 

@@ -21,7 +21,7 @@ def test_examples_print_changes(values: str) -> None:
         [[endpoint]] = pipeline.endpoints
         commands = [(*EXAMPLES[language], endpoint, "shop/all/") for language in LANGUAGES]
         with consumers(commands) as running:
-            until = time.monotonic() + 60
+            until = time.monotonic() + 150
             # An example does not say when it has joined: changes until each has printed some.
             for number in count():
                 if all(one.out.count(b"\n") >= 3 for one in running) or time.monotonic() > until:

@@ -37,7 +37,7 @@ def run(socket: zmq.Socket[bytes], language: str, count: int, messages: Sequence
     port = socket.bind_to_random_port("tcp://127.0.0.1")
     command = (*COMMANDS[language], "shop/", str(count), f"tcp://127.0.0.1:{port}")
     with consumers([command]) as [consumer]:
-        until = time.monotonic() + 60
+        until = time.monotonic() + 150
         while consumer.process.poll() is None and time.monotonic() < until:
             for frames in messages:
                 socket.send_multipart(frames)

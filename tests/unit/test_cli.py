@@ -30,7 +30,7 @@ def spanwire(*arguments: str, **environment: str) -> subprocess.CompletedProcess
     """Run the command in a process of its own."""
     command = [*SPANWIRE, *arguments]
     env = {**os.environ, "COLUMNS": "100", **environment}
-    return subprocess.run(command, capture_output=True, text=True, timeout=90, env=env, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=150, env=env, check=False)
 
 
 def fails(result: subprocess.CompletedProcess[str], code: int) -> list[str]:

@@ -226,10 +226,10 @@ def test_tail_says_it_and_fails(
     endpoint = newer_relay(_demanding(field, value))
     command = [sys.executable, "-c", "from spanwire.cli import main; main()", "tail", endpoint]
     tail = subprocess.run(
-        [*command, "--topic", _TOPIC, "--count", "1", "--timeout", "60"],
+        [*command, "--topic", _TOPIC, "--count", "1", "--timeout", "150"],
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=180,
         check=False,
     )
     assert (tail.returncode, tail.stdout) == (1, "")
