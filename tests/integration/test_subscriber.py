@@ -335,16 +335,21 @@ def receive_until(subscriber: Subscriber, relay: Relay, second: int) -> list[int
     return receive(subscriber, 1)
 
 
+def restart(relay: Relay, subscriber: Subscriber, epoch: int) -> Relay:
+    """Another relay in the place of one that ended when all up to second 5 had come."""
+    relay.beat(5)
+    wait_for_watermark(subscriber, 5)
+    relay.partition.release()
+    relay.pipeline.close()
+    return Relay(relay.endpoint, epoch=epoch, resumed=5)
+
+
 def test_what_a_restarted_relay_sent_before_the_link_was_back_is_missed(
     relay: Relay, proxy: LossyProxy, subscriber: Subscriber
 ) -> None:
     """It goes on for one who followed: its flows are owed from their first message."""
     proxy.lose = lambda message: message.kind == "changes"  # the link may be back before it is sent
-    relay.beat(5)
-    wait_for_watermark(subscriber, 5)
-    relay.partition.release()
-    relay.pipeline.close()
-    restarted = Relay(relay.endpoint, epoch=8, resumed=5)
+    restarted = restart(relay, subscriber, 8)
     with restarted.pipeline:
         restarted.send(6, 6)
         gap = next_gap(subscriber)
@@ -356,11 +361,7 @@ def test_an_epoch_that_did_not_rise_is_logged_once(relay: Relay, caplog: pytest.
     """Another process under the same epoch cannot be told from one that is out of date: that is said."""
     with Subscriber(relay.endpoint) as subscriber:
         assert subscriber.wait_joined(WAIT_S)
-        relay.beat(5)
-        wait_for_watermark(subscriber, 5)
-        relay.partition.release()
-        relay.pipeline.close()
-        restarted = Relay(relay.endpoint, epoch=7, resumed=5)
+        restarted = restart(relay, subscriber, 7)
         with restarted.pipeline:
             assert receive_until(subscriber, restarted, 6) == [6]
             restarted.send(7, 7)
