@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 BENCH = Path(__file__).parents[2] / "benches" / "slow_consumer.py"
-OWED_MIB = 60
+OWED_MIB = 80
 """What the others have got by the time that it is let go."""
 
 
@@ -24,5 +24,5 @@ def test_a_consumer_that_stands_still_costs_no_memory_and_gets_everything() -> N
     found = json.loads(done.stdout)
     assert found["missing"] == {"pub": 0, "feed": 0, "slow": 0}
     # In its first seconds a relay grows by itself, by up to thirty MiB for rows as large as these.
-    assert found["relay_mib_most_while_held"] - found["relay_mib_most_before"] < OWED_MIB * 0.75
+    assert found["relay_mib_most_while_held"] - found["relay_mib_most_before"] < OWED_MIB / 2
     assert found["replays_from_spanner"]
